@@ -1,0 +1,45 @@
+//! Linux, and nothing of Python: every effect that the program has. All `unsafe` is in here and in the entry point.
+
+pub mod mem;
+pub mod raw;
+pub mod start;
+
+use rustix::fd::BorrowedFd;
+
+/// Ends the process with `status`.
+pub fn exit(status: i32) -> ! {
+    // SAFETY: exit_group takes a number and does not return.
+    let _ = unsafe { raw::syscall(raw::nr::EXIT_GROUP, [status as usize, 0, 0, 0, 0, 0]) };
+    unreachable!("exit_group does not return")
+}
+
+/// Says `text` on standard error and ends the process as `abort(3)` would (status 134).
+pub fn abort(text: &[u8]) -> ! {
+    let _ = rustix::io::write(stderr(), text);
+    exit(134)
+}
+
+/// Standard output.
+pub fn stdout() -> BorrowedFd<'static> {
+    // SAFETY: this program never closes descriptor 1; if it was closed at the start, writes fail with EBADF.
+    unsafe { BorrowedFd::borrow_raw(1) }
+}
+
+/// Standard error.
+pub fn stderr() -> BorrowedFd<'static> {
+    // SAFETY: as for `stdout`.
+    unsafe { BorrowedFd::borrow_raw(2) }
+}
+
+/// Prints what `core` knows of a panic; development builds only, since it needs `core::fmt`.
+#[cfg(debug_assertions)]
+pub fn report_panic(info: &core::panic::PanicInfo<'_>) {
+    use core::fmt::Write as _;
+    struct Stderr;
+    impl core::fmt::Write for Stderr {
+        fn write_str(&mut self, text: &str) -> core::fmt::Result {
+            rustix::io::write(stderr(), text.as_bytes()).map(drop).map_err(|_| core::fmt::Error)
+        }
+    }
+    let _ = writeln!(Stderr, "pyflame: {info}");
+}

@@ -1,0 +1,59 @@
+//! System calls that rustix does not offer, by number, and the one instruction that makes them.
+//! Refuses meaning: each caller in this folder wraps one call in a typed function.
+
+use core::arch::asm;
+use rustix::io::Errno;
+
+/// Numbers of the calls made by hand (asm/unistd_64.h).
+#[cfg(target_arch = "x86_64")]
+pub mod nr {
+    pub const CLOCK_GETTIME: usize = 228;
+    pub const CLONE: usize = 56;
+    pub const EXECVE: usize = 59;
+    pub const EXIT_GROUP: usize = 231;
+    pub const PROCESS_VM_READV: usize = 310;
+    pub const PTRACE: usize = 101;
+    pub const RT_SIGPROCMASK: usize = 14;
+    pub const RT_SIGTIMEDWAIT: usize = 128;
+}
+
+/// Numbers of the calls made by hand (asm-generic/unistd.h).
+#[cfg(target_arch = "aarch64")]
+pub mod nr {
+    pub const CLOCK_GETTIME: usize = 113;
+    pub const CLONE: usize = 220;
+    pub const EXECVE: usize = 221;
+    pub const EXIT_GROUP: usize = 94;
+    pub const PROCESS_VM_READV: usize = 270;
+    pub const PTRACE: usize = 117;
+    pub const RT_SIGPROCMASK: usize = 135;
+    pub const RT_SIGTIMEDWAIT: usize = 137;
+}
+
+/// Makes the system call `nr`: its result, or the errno that the kernel returned as -1 to -4095.
+///
+/// # Safety
+/// The caller owes the kernel what the call demands of its arguments: pointers that are valid for what it reads
+/// and writes through them.
+#[inline(always)]
+pub unsafe fn syscall(nr: usize, args: [usize; 6]) -> Result<usize, Errno> {
+    let [a, b, c, d, e, f] = args;
+    let result: isize;
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: the kernel's calling convention; it preserves all registers but rax, rcx and r11.
+    unsafe {
+        asm!("syscall", inlateout("rax") nr as isize => result, in("rdi") a, in("rsi") b, in("rdx") c,
+             in("r10") d, in("r8") e, in("r9") f, lateout("rcx") _, lateout("r11") _, options(nostack));
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: the kernel's calling convention; it preserves all registers but x0.
+    unsafe {
+        asm!("svc #0", in("x8") nr, inlateout("x0") a as isize => result, in("x1") b, in("x2") c, in("x3") d,
+             in("x4") e, in("x5") f, options(nostack));
+    }
+    if (-4095..0).contains(&result) {
+        Err(Errno::from_raw_os_error(-result as i32))
+    } else {
+        Ok(result as usize)
+    }
+}

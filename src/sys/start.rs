@@ -1,0 +1,53 @@
+//! What the kernel hands a new process on its stack: arguments and environment.
+
+use core::ffi::{CStr, c_char};
+
+/// The arguments and the environment of this process. They live as long as it does.
+#[derive(Clone, Copy)]
+pub struct Process {
+    argc: usize,
+    argv: *const *const c_char,
+    envp: *const *const c_char,
+}
+
+impl Process {
+    /// # Safety
+    /// `stack` is the stack pointer at the entry of this process: argc, the argument pointers, NULL, the
+    /// environment pointers, NULL (System V ABI, "Process Initialization").
+    pub unsafe fn from_stack(stack: *const usize) -> Process {
+        // SAFETY: by the caller's word the words up to the second NULL are there.
+        unsafe {
+            let argc = *stack;
+            let argv = stack.add(1).cast::<*const c_char>();
+            Process { argc, argv, envp: argv.add(argc + 1) }
+        }
+    }
+
+    /// Argument `i`; 0 is the name by which the program was called.
+    pub fn arg(&self, i: usize) -> Option<&'static CStr> {
+        // SAFETY: below argc every pointer is a string that the kernel placed on the stack for good.
+        (i < self.argc).then(|| unsafe { CStr::from_ptr(*self.argv.add(i)) })
+    }
+
+    /// The value of the environment variable `name`.
+    pub fn env(&self, name: &[u8]) -> Option<&'static [u8]> {
+        let mut next = self.envp;
+        // SAFETY: the list of string pointers ends with NULL.
+        unsafe {
+            while !(*next).is_null() {
+                let entry = CStr::from_ptr(*next).to_bytes();
+                if let Some([b'=', value @ ..]) = entry.strip_prefix(name) {
+                    return Some(value);
+                }
+                next = next.add(1);
+            }
+        }
+        None
+    }
+
+    /// The pointers that `execve` wants, from argument `i` on, and the environment.
+    pub fn exec_vectors(&self, i: usize) -> (*const *const c_char, *const *const c_char) {
+        // SAFETY: `i` is at most argc, where the NULL stands.
+        (unsafe { self.argv.add(i.min(self.argc)) }, self.envp)
+    }
+}
