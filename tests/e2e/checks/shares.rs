@@ -1,0 +1,93 @@
+//! Shares of the time: what the profile says against what the program measured itself.
+
+use super::{Setting, hardly_failed};
+use crate::stacks::Folded;
+use crate::target::Target;
+use crate::verdict::{Checked, Score, Trouble, ensure};
+use std::thread;
+use std::time::Duration;
+
+/// By how many percentage points a share may be off.
+const TOLERANCE: f64 = 2.0;
+
+pub fn run(setting: &Setting, score: &mut Score) -> Checked {
+    for kind in ["long", "middle", "contrast"] {
+        score.enter(&format!("shares: {kind} calls"), timed(setting, kind));
+    }
+    score.enter("shares: short calls", counted(setting));
+    score.enter("shares: short calls, when stopped and when not", both_ways(setting));
+    Ok(())
+}
+
+/// How it is sampled: often enough that chance is a small part of the tolerance.
+fn options(setting: &Setting) -> &'static str {
+    if setting.full { "-s 20 -r 0.001" } else { "-s 2 -r 0.0002" }
+}
+
+/// The program tells the time spent in each function up to the start and up to the end of sampling.
+fn timed(setting: &Setting, kind: &str) -> Checked {
+    let target = setting.start("shares.py", &[kind])?;
+    let before = totals(&target, "ready.1")?;
+    let folded = setting.profile(&target, options(setting))?;
+    let after = totals(&target, "ready.2")?;
+    let spent: Vec<(String, f64)> =
+        after.into_iter().zip(before).map(|((name, b), (_, a))| (name, b - a)).collect();
+    hardly_failed(&folded)?;
+    compare(&spent, &folded)
+}
+
+/// Asks the target for its totals, in seconds.
+fn totals(target: &Target, file: &str) -> Result<Vec<(String, f64)>, Trouble> {
+    target.signal("USR1")?;
+    Ok(numbers("total", &target.wait_for(file)?))
+}
+
+/// Calls of one length in a ratio that the program knows.
+fn counted(setting: &Setting) -> Checked {
+    let target = setting.start("shares.py", &["short"])?;
+    let known = numbers("share", &target.told()?);
+    thread::sleep(Duration::from_millis(20));
+    let folded = setting.profile(&target, options(setting))?;
+    hardly_failed(&folded)?;
+    compare(&known, &folded)
+}
+
+/// Lines `WORD NAME NUMBER`, in the order of the names.
+fn numbers(word: &str, text: &str) -> Vec<(String, f64)> {
+    let line = |line: &str| match line.split(' ').collect::<Vec<_>>()[..] {
+        [first, name, number] if first == word => Some((name.to_string(), number.parse().ok()?)),
+        _ => None,
+    };
+    let mut numbers: Vec<_> = text.lines().filter_map(line).collect();
+    numbers.sort_by(|a, b| a.0.cmp(&b.0));
+    numbers
+}
+
+/// Shares among the functions named, of all samples in any of them.
+fn compare(known: &[(String, f64)], folded: &Folded) -> Checked {
+    let counts: Vec<u64> = known.iter().map(|(name, _)| folded.with(|frame| frame.name() == name)).collect();
+    let (time, samples) = (known.iter().map(|(_, n)| n).sum::<f64>(), counts.iter().sum::<u64>() as f64);
+    for ((name, part), count) in known.iter().zip(&counts) {
+        let (right, found) = (100.0 * part / time, 100.0 * *count as f64 / samples);
+        let off = (right - found).abs();
+        ensure(off <= TOLERANCE, || {
+            format!("{name}: {found:.2} % of {samples} samples instead of {right:.2} %")
+        })?;
+    }
+    ensure(known.len() == 3, || format!("the target told of {} functions", known.len()))
+}
+
+/// The share of a function of 200 ns in its caller's time, as a stopped target shows it, and as a running one does.
+fn both_ways(setting: &Setting) -> Checked {
+    let target = setting.start("shares.py", &["contrast"])?;
+    let mut found = Vec::new();
+    for mode in ["--blocking", ""] {
+        let folded = setting.profile(&target, &format!("{mode} {}", options(setting)))?;
+        let (tiny, all) = (folded.in_leaf(|f| f.name() == "tiny"), folded.with(|f| f.name() == "many_tiny"));
+        ensure(all > 1000, || format!("{mode}: {all} samples"))?;
+        found.push(100.0 * tiny as f64 / all as f64);
+    }
+    ensure((found[0] - found[1]).abs() <= 2.0 * TOLERANCE, || {
+        format!("{:.2} % of the time when stopped, {:.2} % when not", found[0], found[1])
+    })
+}
