@@ -25,6 +25,8 @@ if since(3, 0):
     import cases.three
 if since(3, 6):
     import cases.three_six
+if since(3, 6) and waiting.select:
+    import cases.three_six_loop
 if since(3, 8):
     import cases.three_eight
 if since(3, 10):

@@ -14,7 +14,7 @@ FIRST, SPAN = 5, 97
 
 
 def busy():
-    for _ in range(60):
+    for _ in range(400):
         pass
 
 

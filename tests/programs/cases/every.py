@@ -1,7 +1,6 @@
 """Stacks that every Python since 2.7 can have."""
-import bisect
 import functools
-import json
+import heapq
 import os
 import re
 import sys
@@ -329,9 +328,9 @@ def callbacks(wait):
         return max([z, 1], key=lambda x: re.sub('a', replace, 'banana'))
 
     def replace(match):
-        return json.loads('{"a": {"b": 1}}', object_hook=hook)
+        return max(iter(hook, None))
 
-    def hook(pairs):
+    def hook():
         return any(wait() for _ in [1])
     sorted([2, 1], key=by_key)
 
@@ -341,7 +340,7 @@ def compared(wait):
     class Ordered(object):
         def __lt__(self, other):
             wait()
-    bisect.insort([Ordered(), Ordered()], Ordered())
+    heapq.heappush([Ordered(), Ordered()], Ordered())
 
 
 def decorate(text):
