@@ -53,7 +53,16 @@ def receiving():
     mine.recv(1)
 
 
-ways = itertools.cycle([asleep, locked, reading, locked_with_timeout] + ([selecting, receiving] if select else []))
+def since(*version):
+    return sys.version_info[:2] >= version
+
+
+ways = [asleep, locked, reading]
+if select:
+    ways += [selecting, receiving]
+if since(3, 2):  # before, a lock with a timeout was tried again and again
+    ways.append(locked_with_timeout)
+ways = itertools.cycle(ways)
 cases = []
 
 
@@ -72,7 +81,3 @@ def define(source, file_name, name):
 
 def run(code, space):
     exec(code, space)
-
-
-def since(*version):
-    return sys.version_info[:2] >= version

@@ -632,4 +632,4 @@ def thread_in_thread(wait):
     other = threading.Thread(target=wait, name='started by thread_in_thread')
     other.daemon = True
     other.start()
-    other.join(waiting.FOREVER)
+    other.join()

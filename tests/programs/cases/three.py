@@ -6,6 +6,11 @@ import sys
 
 from waiting import case, define
 
+try:
+    import unicodedata
+except ImportError:  # then the compiler refuses names that are not ASCII
+    unicodedata = None
+
 
 @case
 def yield_from(wait):
@@ -103,6 +108,7 @@ NAMES = [('caf\u00e9.py', '\u00e9t\u00e9'), ('\u00ff.py', '\u00fe'), ('\u65e5\u6
 @case
 def unicode_names(wait):
     for file_name, name in NAMES:
+        name = name if unicodedata else 'plain'
         wait = functools.partial(define('\n\ndef %s(wait):\n\n    wait()\n' % name, file_name, name), wait)
     wait()
 
