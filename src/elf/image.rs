@@ -415,23 +415,32 @@ mod tests {
         }
     }
 
-    #[test]
-    fn our_own_vdso() {
-        struct Own;
-        impl Memory for Own {
-            fn read(&self, at: Addr, into: &mut [u8]) -> Result<(), Miss> {
-                use std::os::unix::fs::FileExt;
-                let memory = std::fs::File::open("/proc/self/mem").unwrap();
-                memory.read_exact_at(into, at.0).map_err(|_| Miss::Fault(at))
-            }
+    /// This process, as a target.
+    struct Own(std::fs::File);
+
+    impl Memory for Own {
+        fn read(&self, at: Addr, into: &mut [u8]) -> Result<(), Miss> {
+            use std::os::unix::fs::FileExt;
+            self.0.read_exact_at(into, at.0).map_err(|_| Miss::Fault(at))
         }
+    }
+
+    /// glibc has relocated its own dynamic section, nobody that of the vdso.
+    #[test]
+    fn what_is_mapped_into_ourselves() {
         let maps = std::fs::read("/proc/self/maps").unwrap();
-        let Some(vdso) = crate::maps::Lines::new(&maps).find(|mapping| mapping.name == b"[vdso]") else {
-            return;
-        };
-        let image = Image::in_memory(&Own, vdso.start).unwrap();
-        let symbol = image.symbol(b"__vdso_clock_gettime").unwrap().unwrap();
-        assert!((vdso.start..vdso.end).contains(&symbol.address));
+        let memory = Paged::new(Own(std::fs::File::open("/proc/self/mem").unwrap()));
+        let mappings: Vec<_> = crate::maps::Lines::new(&maps).collect();
+        let first =
+            |name: &[u8]| mappings.iter().find(|mapping| mapping.offset == 0 && mapping.name.ends_with(name));
+        for (name, symbol) in [(&b"[vdso]"[..], &b"__vdso_clock_gettime"[..]), (b"/libc.so.6", b"getpid")] {
+            let Some(lowest) = first(name) else { continue };
+            let image = Image::in_memory(&memory, lowest.start).unwrap();
+            let at = image.symbol(symbol).unwrap().unwrap().address;
+            let code = mappings.iter().find(|mapping| (mapping.start..mapping.end).contains(&at)).unwrap();
+            assert!(code.executable && code.name == lowest.name);
+            assert!(image.build_id().unwrap().is_some());
+        }
     }
 
     fn ask(bytes: &[u8]) {
