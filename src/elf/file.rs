@@ -21,9 +21,9 @@ use memchr::memchr_iter;
 
 /// Sections of a file. Linkers write about forty; only object files have thousands.
 const MAX_SECTIONS: u16 = 1024;
-/// Bytes of `.symtab` or `.strtab`, 100 times those of CPython's largest build. Reading so much takes 40 ms.
+/// Bytes of `.symtab` or `.strtab`, 300 times those of any CPython library: for programs that embed it.
 const MAX_TABLE: u64 = 128 << 20;
-/// Places in `.strtab` where a name stands: its own, and the tails of longer ones. CPython's have one to three.
+/// Places in `.strtab` where a name stands: its own, and the tails of longer ones. In libpython 2.7 to 3.13 just one.
 const MAX_PLACES: usize = 64;
 /// Bytes read at once from a table, on the stack.
 const BLOCK: usize = 4096;

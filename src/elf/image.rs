@@ -305,7 +305,7 @@ mod tests {
 
     #[test]
     fn both_kinds_of_hash_are_the_published_ones() {
-        // From the GNU hash tables of glibc's test suite and the gABI's example function.
+        // The usual examples.
         assert_eq!(gnu_hash(b""), 0x1505);
         assert_eq!(gnu_hash(b"printf"), 0x156b_2bb8);
         assert_eq!(sysv_hash(b"printf"), 0x077_905a6);
