@@ -26,5 +26,7 @@ fn main() {
         println!("cargo::rustc-link-arg-bins=-T");
         println!("cargo::rustc-link-arg-bins={}", script.display());
     }
+    let arch = env::var("CARGO_CFG_TARGET_ARCH").expect("cargo sets CARGO_CFG_TARGET_ARCH");
+    println!("cargo::rustc-env=PYFLAME_ARCH={arch}");
     println!("cargo::rerun-if-changed=build.rs");
 }

@@ -2,10 +2,26 @@
 //! pyflame: stacks of running CPython processes, sampled from outside by one static executable.
 #[cfg(test)]
 extern crate std;
+pub mod cli;
+pub mod elf;
+pub mod error;
+pub mod locate;
+pub mod maps;
 pub mod memory;
+pub mod paged;
+pub mod prefetch;
+pub mod profile;
+pub mod python;
+pub mod report;
 pub mod sys;
+pub mod table;
+pub mod target;
+pub mod text;
 
-/// The program.
-pub fn run(_process: &sys::start::Process) -> i32 {
-    0
-}
+mod dump;
+mod program;
+mod sampler;
+mod stopper;
+mod storage;
+
+pub use program::run;

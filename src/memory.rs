@@ -40,18 +40,40 @@ pub trait Memory {
     /// Fills `into` with what is at `at`, whole or not at all.
     fn read(&self, at: Addr, into: &mut [u8]) -> Result<(), Miss>;
 
+    /// The little endian number of `size` bytes at `at`, at most 8.
+    fn raw(&self, at: Addr, size: usize) -> Result<u64, Miss> {
+        let mut raw = [0; 8];
+        let bytes = raw.get_mut(..size).ok_or(Miss::Nonsense(at))?;
+        self.read(at, bytes)?;
+        Ok(u64::from_le_bytes(raw))
+    }
+
     /// One value at `at`.
     fn word<T: Word>(&self, at: Addr) -> Result<T, Miss> {
-        let mut raw = [0; 8];
-        let bytes = raw.get_mut(..T::SIZE).ok_or(Miss::Nonsense(at))?;
-        self.read(at, bytes)?;
-        Ok(T::from_raw(u64::from_le_bytes(raw)))
+        self.raw(at, T::SIZE).map(T::from_raw)
     }
 
     /// One field of the struct at `base`.
     fn load<T: Word>(&self, base: Addr, field: Field<T>) -> Result<T, Miss> {
         self.word(field.of(base))
     }
+}
+
+/// A range of the target's memory, as in `struct iovec` (process_vm_readv(2)).
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct Span {
+    /// Where it begins.
+    pub base: u64,
+    /// Its length in bytes.
+    pub len: u64,
+}
+
+/// Memory of which many ranges can be read at once, in the order given.
+pub trait Gather: Memory {
+    /// Fills `into` from `spans`, one behind the other: how many bytes came before the first range that could not be
+    /// read whole. `None` when the target is gone.
+    fn gather(&self, spans: &[Span], into: &mut [u8]) -> Option<usize>;
 }
 
 /// A value of at most eight bytes that a field of a struct can hold. 64-bit little endian targets only.
@@ -148,6 +170,10 @@ impl Memory for Bytes<'_> {
 impl<M: Memory + ?Sized> Memory for &M {
     fn read(&self, at: Addr, into: &mut [u8]) -> Result<(), Miss> {
         (**self).read(at, into)
+    }
+
+    fn raw(&self, at: Addr, size: usize) -> Result<u64, Miss> {
+        (**self).raw(at, size)
     }
 }
 

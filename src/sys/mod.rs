@@ -1,10 +1,20 @@
 //! Linux, and nothing of Python: every effect that the program has. All `unsafe` is in here and in the entry point.
 
+pub mod clock;
+pub mod file;
 pub mod mem;
+pub mod out;
+pub mod proc;
+pub mod ptrace;
 pub mod raw;
+pub mod region;
+pub mod remote;
 pub mod start;
 
 use rustix::fd::BorrowedFd;
+
+/// Whether this program, and so every process that it can look at, is one for 64-bit ARM.
+pub const AARCH64: bool = cfg!(target_arch = "aarch64");
 
 /// Ends the process with `status`.
 pub fn exit(status: i32) -> ! {
@@ -42,4 +52,11 @@ pub fn report_panic(info: &core::panic::PanicInfo<'_>) {
         }
     }
     let _ = writeln!(Stderr, "pyflame: {info}");
+}
+
+/// Makes sleeps end on time instead of up to 50 microseconds later (PR_SET_TIMERSLACK, prctl(2)).
+pub fn precise_sleep() {
+    if let Some(one) = core::num::NonZeroU64::new(1) {
+        let _ = rustix::thread::set_current_timer_slack(Some(one));
+    }
 }

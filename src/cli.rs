@@ -1,0 +1,484 @@
+//! The command line: one table of options, from which both the parser and the help text come.
+//!
+//! The grammar is GNU's, as Uber's pyflame had it: long options may be abbreviated and take `--name=value` or
+//! `--name value`, short ones cluster (`-xs 0`, `-p123`), and a bare pid may stand anywhere. `-t` ends the options:
+//! what follows it is a command. Does no I/O and looks at nothing but the arguments.
+
+use crate::error::{Error, Usage};
+use crate::python::versions::{self, Minor};
+use crate::report::Sink;
+use crate::sys::clock::{Nanos, SECOND};
+use crate::text::{Decimal, decimal, leading_decimal};
+
+/// How the sampled thread is kept from moving.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// By reading in a way that proves that it did not; stopping it where that fails.
+    Default,
+    /// Never stopped; what cannot be proven is counted as failed.
+    Nonblocking,
+    /// Stopped for every sample.
+    Blocking,
+}
+
+/// What to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// Print the help text.
+    Help,
+    /// Print the version.
+    Version,
+    /// Print the stacks of all threads once.
+    Dump,
+    /// Sample and print the profile.
+    Sample,
+}
+
+/// The command line, understood.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Options<'a> {
+    /// What to do.
+    pub action: Action,
+    /// The process to look at.
+    pub pid: Option<u32>,
+    /// Index of the first argument of a command to start.
+    pub command: Option<usize>,
+    /// How long to sample; none: until the end.
+    pub duration: Option<Nanos>,
+    /// Time from one sample to the next.
+    pub period: Nanos,
+    /// All threads, not just those that run Python code.
+    pub threads: bool,
+    /// Leave out what waits.
+    pub exclude_idle: bool,
+    /// With line numbers.
+    pub lines: bool,
+    /// Whether threads are stopped.
+    pub mode: Mode,
+    /// Where to write; none: standard output.
+    pub output: Option<&'a [u8]>,
+    /// The version to assume.
+    pub abi: Option<Minor>,
+    /// Say what is found.
+    pub verbose: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Name {
+    Pid,
+    Trace,
+    Seconds,
+    Rate,
+    Dump,
+    Threads,
+    ExcludeIdle,
+    NoLines,
+    Nonblocking,
+    Blocking,
+    Output,
+    Abi,
+    Verbose,
+    Help,
+    Version,
+}
+
+struct Row {
+    name: Name,
+    short: u8,
+    long: &'static [u8],
+    /// How its value is called; empty for an option without one.
+    value: &'static [u8],
+    help: &'static [u8],
+}
+
+const fn row(name: Name, short: u8, long: &'static [u8], value: &'static [u8], help: &'static [u8]) -> Row {
+    Row { name, short, long, value, help }
+}
+
+static ROWS: [Row; 15] = [
+    row(Name::Pid, b'p', b"pid", b"PID", b"the process to profile; a bare PID does as well"),
+    row(Name::Trace, b't', b"trace", b"", b"start the rest of the line as a command and profile it"),
+    row(
+        Name::Seconds,
+        b's',
+        b"seconds",
+        b"TIME",
+        b"how long: 0.5, 500ms, 2m, 0 for one sample, inf (default 1)",
+    ),
+    row(
+        Name::Rate,
+        b'r',
+        b"rate",
+        b"TIME",
+        b"time between samples; 0 takes them back to back (default 0.001)",
+    ),
+    row(Name::Dump, b'd', b"dump", b"", b"print the stacks of all threads once"),
+    row(Name::Threads, 0, b"threads", b"", b"sample all threads, not just the one that holds the GIL"),
+    row(
+        Name::ExcludeIdle,
+        b'x',
+        b"exclude-idle",
+        b"",
+        b"leave out idle time, with --threads waiting threads",
+    ),
+    row(Name::NoLines, b'n', b"no-line-numbers", b"", b"functions only"),
+    row(
+        Name::Nonblocking,
+        0,
+        b"nonblocking",
+        b"",
+        b"never stop a thread; what cannot be proven right is (failed)",
+    ),
+    row(Name::Blocking, 0, b"blocking", b"", b"stop the sampled thread for every sample"),
+    row(Name::Output, b'o', b"output", b"FILE", b"write there (default: standard output)"),
+    row(Name::Abi, 0, b"abi", b"NN", b"the Python version, as 27 or 311, where it cannot be detected"),
+    row(Name::Verbose, b'V', b"verbose", b"", b"say on standard error what was found and how it went"),
+    row(Name::Help, b'h', b"help", b"", b"this text"),
+    row(Name::Version, b'v', b"version", b"", b"the version and the Python versions supported"),
+];
+
+/// The first line of the help text and of a complaint about the arguments.
+pub const USAGE: &[u8] = b"Usage: pyflame [options] PID\n       pyflame [options] -p PID\n       pyflame [options] -t command args...\n";
+
+/// Writes the help text.
+pub fn help(out: &mut impl Sink) {
+    out.put(USAGE);
+    out.put(b"\nStacks of a running Python process, as text for flame graphs.\n\n");
+    for row in &ROWS {
+        let short = [b' ', b' ', b'-', row.short, b',', b' '];
+        out.put(if row.short == 0 { b"      " } else { &short });
+        out.put(b"--");
+        out.put(row.long);
+        out.put(if row.value.is_empty() { b"" } else { b"=" });
+        out.put(row.value);
+        let width = row.long.len() + row.value.len() + usize::from(!row.value.is_empty());
+        out.put(b"                    ".get(width.min(18)..).unwrap_or_default());
+        out.put(row.help);
+        out.put(b"\n");
+    }
+}
+
+/// Writes the version line: name, version, operating system, processor, and the Python versions that are known.
+pub fn version(out: &mut impl Sink) {
+    out.put(b"pyflame ");
+    out.put(env!("CARGO_PKG_VERSION").as_bytes());
+    out.put(b" Linux ");
+    out.put(core::env!("PYFLAME_ARCH").as_bytes());
+    out.put(b" (ABI list:");
+    let published = versions::FIRST_PUBLISHED..=versions::NEWEST;
+    for version in versions::ROWS.iter().map(|row| row.version).chain(published) {
+        out.put(b" ");
+        out.put(Decimal::new(u64::from(version >> 8)).bytes());
+        out.put(Decimal::new(u64::from(version & 0xff)).bytes());
+    }
+    out.put(b")\n");
+}
+
+/// Understands the arguments, of which `arg` gives the one at an index; 0 is the program's name.
+pub fn parse<'a>(arg: impl Fn(usize) -> Option<&'a [u8]>) -> Result<Options<'a>, Error<'a>> {
+    let mut parser = Parser { arg, next: 1, options: DEFAULTS, bare: None, bare_count: 0 };
+    parser.run()?;
+    parser.finish()
+}
+
+const DEFAULTS: Options<'static> = Options {
+    action: Action::Sample,
+    pid: None,
+    command: None,
+    duration: Some(SECOND),
+    period: SECOND / 1000,
+    threads: false,
+    exclude_idle: false,
+    lines: true,
+    mode: Mode::Default,
+    output: None,
+    abi: None,
+    verbose: false,
+};
+
+struct Parser<'a, F> {
+    arg: F,
+    next: usize,
+    options: Options<'a>,
+    bare: Option<&'a [u8]>,
+    bare_count: usize,
+}
+
+impl<'a, F: Fn(usize) -> Option<&'a [u8]>> Parser<'a, F> {
+    fn run(&mut self) -> Result<(), Error<'a>> {
+        let mut only_bare = false;
+        while self.options.command.is_none()
+            && let Some(arg) = self.take()
+        {
+            match arg {
+                b"--" if !only_bare => only_bare = true,
+                [b'-', b'-', long @ ..] if !only_bare => self.long(arg, long)?,
+                [b'-', cluster @ ..] if !only_bare && !cluster.is_empty() && !is_negative(cluster) => {
+                    self.short(cluster)?
+                }
+                _ => {
+                    self.bare = Some(arg);
+                    self.bare_count += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self) -> Option<&'a [u8]> {
+        let arg = (self.arg)(self.next)?;
+        self.next += 1;
+        Some(arg)
+    }
+
+    fn long(&mut self, arg: &'a [u8], long: &'a [u8]) -> Result<(), Error<'a>> {
+        let end = long.iter().position(|&b| b == b'=').unwrap_or(long.len());
+        let (name, value) = long.split_at_checked(end).unwrap_or((long, &[]));
+        let value = value.strip_prefix(b"=");
+        let mut fitting = ROWS.iter().filter(|row| row.long.starts_with(name));
+        let exact = ROWS.iter().find(|row| row.long == name);
+        let row = match (exact, fitting.next(), fitting.next()) {
+            (Some(row), ..) | (None, Some(row), None) => row,
+            _ => return Err(Error::Usage(Usage::Unknown(arg))),
+        };
+        match (row.value.is_empty(), value) {
+            (true, Some(_)) => Err(Error::Usage(Usage::Value(arg))),
+            (true, None) => self.set(row.name, b""),
+            (false, Some(value)) => self.set(row.name, value),
+            (false, None) => {
+                let value = self.take().ok_or(Error::Usage(Usage::Value(arg)))?;
+                self.set(row.name, value)
+            }
+        }
+    }
+
+    fn short(&mut self, cluster: &'a [u8]) -> Result<(), Error<'a>> {
+        let mut rest = cluster;
+        while let [short, after @ ..] = rest {
+            let row = ROWS.iter().find(|row| row.short == *short && *short != 0);
+            let row = row.ok_or(Error::Usage(Usage::Unknown(cluster)))?;
+            if row.value.is_empty() {
+                self.set(row.name, b"")?;
+                rest = after;
+                continue;
+            }
+            let value = if after.is_empty() { self.take() } else { Some(after) };
+            return self.set(row.name, value.ok_or(Error::Usage(Usage::Value(cluster)))?);
+        }
+        Ok(())
+    }
+
+    fn set(&mut self, name: Name, value: &'a [u8]) -> Result<(), Error<'a>> {
+        let options = &mut self.options;
+        match name {
+            Name::Pid => options.pid = Some(pid(value)?),
+            Name::Trace => options.command = Some(self.next),
+            Name::Seconds => options.duration = duration(value)?,
+            Name::Rate => options.period = duration(value)?.ok_or(Error::Usage(Usage::Seconds(value)))?,
+            Name::Dump => options.action = Action::Dump,
+            Name::Threads => options.threads = true,
+            Name::ExcludeIdle => options.exclude_idle = true,
+            Name::NoLines => options.lines = false,
+            Name::Nonblocking => options.mode = Mode::Nonblocking,
+            Name::Blocking => options.mode = Mode::Blocking,
+            Name::Output => options.output = (value != b"-").then_some(value),
+            Name::Abi => options.abi = Some(abi(value)?),
+            Name::Verbose => options.verbose = true,
+            Name::Help => options.action = Action::Help,
+            Name::Version => options.action = Action::Version,
+        }
+        // What prints and ends needs no target, so what follows is not looked at.
+        if matches!(name, Name::Help | Name::Version) {
+            options.command = Some(self.next);
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Options<'a>, Error<'a>> {
+        let usage = |usage| Err(Error::Usage(usage));
+        if matches!(self.options.action, Action::Help | Action::Version) {
+            return Ok(self.options);
+        }
+        if let Some(first) = self.options.command {
+            if self.options.pid.is_some() || self.bare.is_some() {
+                return usage(Usage::Exclusive(b"-p and -t"));
+            }
+            if self.options.action == Action::Dump {
+                return usage(Usage::Exclusive(b"-d and -t"));
+            }
+            return if (self.arg)(first).is_some() { Ok(self.options) } else { usage(Usage::Command) };
+        }
+        match (self.options.pid, self.bare, self.bare_count) {
+            (Some(_), None, _) => {}
+            (None, Some(bare), 1) => self.options.pid = Some(pid(bare)?),
+            _ => return usage(Usage::Target),
+        }
+        Ok(self.options)
+    }
+}
+
+/// A negative number is a bad pid or time, no cluster of options.
+fn is_negative(cluster: &[u8]) -> bool {
+    cluster.first().is_some_and(u8::is_ascii_digit)
+}
+
+fn pid(text: &[u8]) -> Result<u32, Error<'_>> {
+    let number = decimal(text).and_then(|n| u32::try_from(n).ok());
+    number.filter(|&n| n > 0 && n <= i32::MAX as u32).ok_or(Error::Usage(Usage::Pid(text)))
+}
+
+/// `27` is 2.7, `311` is 3.11; `2.7` and `3.11` are understood too.
+fn abi(text: &[u8]) -> Result<Minor, Error<'_>> {
+    let unknown = Error::Abi(text);
+    let (major, minor) = text.split_first().ok_or(unknown)?;
+    let minor = decimal(minor.strip_prefix(b".").unwrap_or(minor)).filter(|&m| m < 100).ok_or(unknown)?;
+    let version = Minor::from(major.wrapping_sub(b'0')) << 8 | minor as Minor;
+    let known =
+        versions::row_of(version).is_some() || version >> 8 == 3 && version >= versions::FIRST_PUBLISHED;
+    if known { Ok(version) } else { Err(unknown) }
+}
+
+/// A time: digits with or without a fraction, then `s`, `ms`, `us`, `m`, `h` or nothing for seconds; or `inf`, none.
+/// Negative times are endless, as they were in Uber's pyflame.
+fn duration(text: &[u8]) -> Result<Option<Nanos>, Error<'_>> {
+    if text == b"inf" {
+        return Ok(None);
+    }
+    let (negative, unsigned) = match text.strip_prefix(b"-") {
+        Some(rest) => (true, rest),
+        None => (false, text),
+    };
+    let nanos = unsigned_duration(unsigned).ok_or(Error::Usage(Usage::Seconds(text)))?;
+    Ok((!negative).then_some(nanos))
+}
+
+fn unsigned_duration(text: &[u8]) -> Option<Nanos> {
+    let (whole, rest) = leading_decimal(text).or_else(|| text.starts_with(b".").then_some((0, text)))?;
+    let fraction = rest.strip_prefix(b".");
+    let digits = fraction.map_or(0, |f| f.iter().take_while(|b| b.is_ascii_digit()).count());
+    let (fraction, unit) = fraction.map_or((&[][..], rest), |f| f.split_at(digits));
+    let unit = match unit {
+        b"" | b"s" => SECOND,
+        b"ms" => SECOND / 1_000,
+        b"us" => SECOND / 1_000_000,
+        b"m" | b"min" => 60 * SECOND,
+        b"h" => 3600 * SECOND,
+        _ => return None,
+    };
+    let nanos = whole.checked_mul(unit)?;
+    let step = |(sum, scale): (u64, u64), digit: &u8| {
+        (sum + u64::from(digit - b'0') * (unit / scale), scale.saturating_mul(10))
+    };
+    nanos.checked_add(fraction.iter().take(9).fold((0, 10), step).0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec::Vec;
+
+    fn parse_line(line: &'static str) -> Result<Options<'static>, Error<'static>> {
+        let args: Vec<&[u8]> =
+            core::iter::once("pyflame").chain(line.split_whitespace()).map(str::as_bytes).collect();
+        parse(|i| args.get(i).copied())
+    }
+
+    fn ok(line: &'static str) -> Options<'static> {
+        parse_line(line).unwrap_or_else(|error| panic!("{line}: {error:?}"))
+    }
+
+    #[test]
+    fn a_bare_pid_and_an_option_mean_the_same() {
+        for line in ["7", "-p 7", "-p7", "--pid=7", "--pid 7", "--pi 7", "-- 7"] {
+            assert_eq!(ok(line), Options { pid: Some(7), ..DEFAULTS }, "{line}");
+        }
+    }
+
+    #[test]
+    fn short_options_cluster_and_long_ones_may_be_cut() {
+        let options = ok("7 -xns 0 --thre -o out");
+        assert!(options.exclude_idle && !options.lines && options.threads);
+        assert_eq!((options.duration, options.output), (Some(0), Some(&b"out"[..])));
+    }
+
+    #[test]
+    fn times_have_fractions_and_units() {
+        for (text, nanos) in [
+            ("1", Some(SECOND)),
+            ("0.5", Some(SECOND / 2)),
+            (".25s", Some(SECOND / 4)),
+            ("500ms", Some(SECOND / 2)),
+            ("1.5ms", Some(1_500_000)),
+            ("10us", Some(10_000)),
+            ("2m", Some(120 * SECOND)),
+            ("1h", Some(3600 * SECOND)),
+            ("0", Some(0)),
+            ("inf", None),
+            ("-1", None),
+            ("0.000000001", Some(1)),
+        ] {
+            assert_eq!(duration(text.as_bytes()), Ok(nanos), "{text}");
+        }
+        for text in ["", "x", "1x", "1.2.3", "-", "ms", "99999999999999999999", "1e3"] {
+            assert!(duration(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_command_ends_the_options() {
+        let options = ok("-s 2 -t python -x 5");
+        assert_eq!((options.command, options.exclude_idle), (Some(4), false));
+        assert_eq!(parse_line("-t"), Err(Error::Usage(Usage::Command)));
+        assert_eq!(parse_line("-p 1 -t x"), Err(Error::Usage(Usage::Exclusive(b"-p and -t"))));
+        assert_eq!(parse_line("-d -t x"), Err(Error::Usage(Usage::Exclusive(b"-d and -t"))));
+    }
+
+    #[test]
+    fn versions_are_the_known_ones() {
+        for (text, version) in
+            [("27", 0x207), ("3.11", 0x30b), ("311", 0x30b), ("36", 0x306), ("315", 0x30f), ("316", 0x310)]
+        {
+            assert_eq!(abi(text.as_bytes()), Ok(version), "{text}");
+        }
+        for text in ["0", "", "28", "32", "3", "x", "3111"] {
+            assert!(abi(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn mistakes_are_refused() {
+        let mistake = |line| match parse_line(line) {
+            Err(Error::Usage(usage)) => usage,
+            other => panic!("{line}: {other:?}"),
+        };
+        assert_eq!(mistake(""), Usage::Target);
+        assert_eq!(mistake("1 2"), Usage::Target);
+        assert_eq!(mistake("-p 1 2"), Usage::Target);
+        assert_eq!(mistake("-1"), Usage::Pid(b"-1"));
+        assert_eq!(mistake("0"), Usage::Pid(b"0"));
+        assert_eq!(mistake("4294967297"), Usage::Pid(b"4294967297"));
+        assert_eq!(mistake("--no 1"), Usage::Unknown(b"--no"));
+        assert_eq!(mistake("-q 1"), Usage::Unknown(b"q"));
+        assert_eq!(mistake("--dump=3 1"), Usage::Value(b"--dump=3"));
+        assert_eq!(mistake("1 -s"), Usage::Value(b"s"));
+        assert_eq!(mistake("1 -s x"), Usage::Seconds(b"x"));
+    }
+
+    #[test]
+    fn every_prefix_and_mutation_of_a_line_is_refused_or_understood() {
+        let line = b"--pid=12\x00-xs\x000.5\x00--rate\x001ms\x00--abi=311\x00-o\x00out\x00-t\x00cmd";
+        let mut seed = 1u64;
+        for round in 0..100_000usize {
+            let mut bytes = line.to_vec();
+            bytes.truncate(round % (line.len() + 1));
+            for _ in 0..round % 4 {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                if let Some(byte) = bytes.get_mut((seed >> 40) as usize % line.len()) {
+                    *byte = (seed >> 32) as u8;
+                }
+            }
+            let args: Vec<&[u8]> = bytes.split(|&b| b == 0).collect();
+            let _ = parse(|i| args.get(i).copied());
+        }
+    }
+}

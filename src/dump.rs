@@ -1,0 +1,74 @@
+//! The stacks of all threads, once, for a person to read.
+//!
+//! ```text
+//! 139872010782528*: tid 4711 "python3" running
+//! app.py:parse:88
+//! app.py:<module>:30
+//! ```
+//!
+//! The number is `threading.get_ident()`, the star marks who holds the GIL (or is attached, where there is none).
+
+use crate::memory::Memory as _;
+use crate::profile::Profile;
+use crate::report::folded::put_frame;
+use crate::report::{Sink, escape, put_number};
+use crate::sampler::Sampler;
+use crate::sys::proc::{Path, read_file};
+use crate::text::Decimal;
+use rustix::process::Pid;
+
+/// Writes all threads that have frames, the newest first. False when the target is gone.
+pub fn write(pid: Pid, sampler: &mut Sampler<'_>, profile: &mut Profile, out: &mut impl Sink) -> bool {
+    let mut first = true;
+    sampler.each_thread(profile, |sampler, profile, index, proven| {
+        if proven && sampler.frames().is_empty() {
+            return;
+        }
+        if !core::mem::take(&mut first) {
+            out.put(b"\n");
+        }
+        put_header(pid, sampler, index, out);
+        if !proven {
+            out.put(b"(failed)\n");
+            return;
+        }
+        for &frame in sampler.frames() {
+            put_frame(profile, frame, true, out);
+            out.put(b"\n");
+        }
+    })
+}
+
+fn put_header(pid: Pid, sampler: &Sampler<'_>, index: usize, out: &mut impl Sink) {
+    let Some(&thread) = sampler.thread(index) else { return };
+    let ident = sampler.remote().load(thread.state, sampler.layout().thread.ident).unwrap_or(0);
+    put_number(ident, out);
+    out.put(if thread.running { b"*:" } else { b":" });
+    let tid = sampler.native_id(thread);
+    if let Some(tid) = tid {
+        out.put(b" tid ");
+        put_number(tid.as_raw_nonzero().get() as u64, out);
+        put_name(pid, tid, out);
+    }
+    out.put(match (thread.running, tid.map(|tid| crate::target::on_processor(pid, tid))) {
+        (true, _) => b" running",
+        (false, Some(true)) => b" running without the GIL",
+        (false, _) => b" waiting",
+    });
+    if thread.interpreter != 0 {
+        out.put(b" interpreter ");
+        put_number(thread.interpreter as u64, out);
+    }
+    out.put(b"\n");
+}
+
+/// The name that the kernel has for the thread (`comm`, proc_pid_comm(5)).
+fn put_name(pid: Pid, tid: Pid, out: &mut impl Sink) {
+    let mut buffer = [0; 64];
+    let number = Decimal::new(tid.as_raw_nonzero().get() as u64);
+    let path = Path::new(pid, &[b"task", number.bytes(), b"comm"]);
+    let Ok(name) = read_file(path.bytes(), &mut buffer) else { return };
+    out.put(b" \"");
+    escape::put(out, escape::Notation::FoldedFile, name.strip_suffix(b"\n").unwrap_or(name));
+    out.put(b"\"");
+}

@@ -1,0 +1,174 @@
+//! Everything that can go wrong, as values, and the one function that puts it into words: what happened, to what, and
+//! what to do next.
+
+use crate::report::Sink;
+use crate::text::Decimal;
+use rustix::io::Errno;
+
+/// Why the program ends without, or after, a profile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error<'a> {
+    /// A mistake in the arguments, to be followed by the usage.
+    Usage(Usage<'a>),
+    /// Not even the fixed storage could be had.
+    Storage(Errno),
+    /// No process with this pid can be seen.
+    NoProcess(u64),
+    /// The process may not be looked at.
+    Denied(u64, Errno),
+    /// It has exited and waits to be collected by its parent.
+    Zombie(u64),
+    /// It is a kernel thread.
+    Kernel(u64),
+    /// It runs 32-bit code.
+    Bits32(u64),
+    /// No interpreter was found in it.
+    NotPython(u64),
+    /// An interpreter was found, but no layout fits it: PY_VERSION_HEX, or 0.
+    Version(u64, u64),
+    /// An interpreter was found, but its threads could not be read.
+    NoThreads(u64),
+    /// `--abi` with a number that is none.
+    Abi(&'a [u8]),
+    /// The output cannot be opened.
+    Output(&'a [u8], Errno),
+    /// The output was opened, but could not be written to the end.
+    Write(&'a [u8], Errno),
+}
+
+/// A mistake in the arguments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Usage<'a> {
+    /// Neither a pid nor a command, or more than one pid.
+    Target,
+    /// Not a pid.
+    Pid(&'a [u8]),
+    /// An option that there is not, or an abbreviation of several.
+    Unknown(&'a [u8]),
+    /// An option without the value that it needs, or with one that it does not take.
+    Value(&'a [u8]),
+    /// A value that is no number of seconds.
+    Seconds(&'a [u8]),
+    /// Two options that exclude each other.
+    Exclusive(&'static [u8]),
+    /// `-t` without a command.
+    Command,
+}
+
+/// Writes `error` as one line or more, without the name of the program in front.
+pub fn explain(error: &Error<'_>, out: &mut impl Sink) {
+    match *error {
+        Error::Usage(usage) => explain_usage(usage, out),
+        Error::Storage(errno) => say(out, &[b"cannot map memory: ", errno_name(errno)]),
+        Error::NoProcess(pid) => say_pid(out, b"Failed to seize PID ", pid, b": no such process"),
+        Error::Denied(pid, errno) => {
+            say_pid(out, b"Failed to seize PID ", pid, b": reading its memory was refused: ");
+            say(
+                out,
+                &[
+                    errno_name(errno),
+                    b". Run as root or as its user; in a container add --cap-add SYS_PTRACE",
+                ],
+            );
+        }
+        Error::Zombie(pid) => {
+            say_pid(out, b"Failed to seize PID ", pid, b": it has exited, its parent has not collected it")
+        }
+        Error::Kernel(pid) => say_pid(out, b"Failed to seize PID ", pid, b": it is a kernel thread"),
+        Error::Bits32(pid) => {
+            say_pid(
+                out,
+                b"Target ELF file has EI_CLASS ELFCLASS32: PID ",
+                pid,
+                b" runs 32-bit code, only 64-bit is supported",
+            );
+        }
+        Error::NotPython(pid) => {
+            say_pid(
+                out,
+                b"Failed to locate libpython: PID ",
+                pid,
+                b" has no CPython interpreter in its executable or its libraries",
+            );
+        }
+        Error::Version(pid, hex) => explain_version(pid, hex, out),
+        Error::NoThreads(pid) => {
+            say_pid(
+                out,
+                b"Failed to read the interpreter of PID ",
+                pid,
+                b": it has no threads; is it still starting, or ending?",
+            );
+        }
+        Error::Abi(abi) => {
+            say(out, &[b"Unknown or unsupported ABI ", abi, b"; `pyflame --version` lists them"])
+        }
+        Error::Output(path, errno) => say(out, &[b"cannot open ", path, b": ", errno_name(errno)]),
+        Error::Write(path, errno) => {
+            say(out, &[b"cannot write the profile to ", path, b": ", errno_name(errno)])
+        }
+    }
+}
+
+fn explain_usage(usage: Usage<'_>, out: &mut impl Sink) {
+    match usage {
+        Usage::Target => {}
+        Usage::Pid(text) => say(out, &[b"failed to parse \"", text, b"\" as a PID"]),
+        Usage::Unknown(option) => say(out, &[b"unknown or ambiguous option ", option]),
+        Usage::Value(option) => say(out, &[b"option ", option, b" lacks its value, or takes none"]),
+        Usage::Seconds(text) => {
+            say(out, &[b"failed to parse \"", text, b"\" as a time; write 0.5, 10ms, 2m or inf"])
+        }
+        Usage::Exclusive(options) => say(out, &[b"options ", options, b" are not mutually compatible"]),
+        Usage::Command => say(out, &[b"-t needs a command"]),
+    }
+}
+
+fn explain_version(pid: u64, hex: u64, out: &mut impl Sink) {
+    say_pid(out, b"PID ", pid, b" runs a Python whose version ");
+    if hex == 0 {
+        say(out, &[b"cannot be told; say it with --abi, for example --abi=36"]);
+    } else {
+        let (major, minor) = (Decimal::new(hex >> 24 & 0xff), Decimal::new(hex >> 16 & 0xff));
+        say(
+            out,
+            &[
+                b"is ",
+                major.bytes(),
+                b".",
+                minor.bytes(),
+                b", which is not supported; `pyflame --version` lists what is",
+            ],
+        );
+    }
+}
+
+fn say(out: &mut impl Sink, parts: &[&[u8]]) {
+    parts.iter().for_each(|part| out.put(part));
+}
+
+fn say_pid(out: &mut impl Sink, before: &[u8], pid: u64, after: &[u8]) {
+    say(out, &[before, Decimal::new(pid).bytes(), after]);
+}
+
+/// Names of the errors that this program meets (errno(3)).
+pub fn errno_name(errno: Errno) -> &'static [u8] {
+    match errno {
+        Errno::PERM => b"Operation not permitted (EPERM)",
+        Errno::NOENT => b"No such file or directory (ENOENT)",
+        Errno::SRCH => b"No such process (ESRCH)",
+        Errno::IO => b"Input/output error (EIO)",
+        Errno::ACCESS => b"Permission denied (EACCES)",
+        Errno::NOMEM => b"Cannot allocate memory (ENOMEM)",
+        Errno::ISDIR => b"Is a directory (EISDIR)",
+        Errno::NOTDIR => b"Not a directory (ENOTDIR)",
+        Errno::NOSPC => b"No space left on device (ENOSPC)",
+        Errno::ROFS => b"Read-only file system (EROFS)",
+        Errno::PIPE => b"Broken pipe (EPIPE)",
+        Errno::NOSYS => b"Function not implemented (ENOSYS)",
+        Errno::LOOP => b"Too many symbolic links (ELOOP)",
+        Errno::BADF => b"Bad file descriptor (EBADF)",
+        Errno::NOEXEC => b"Exec format error (ENOEXEC)",
+        _ => b"unexpected error",
+    }
+}

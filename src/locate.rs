@@ -1,0 +1,375 @@
+//! Finding the interpreter: from a process to its version, its layout and its roots.
+//!
+//! By memory first, since what is mapped is right even when the file was deleted, replaced or lies where we cannot
+//! open it; by files where a symbol is not exported. [`ATTEMPTS`] is tried in order, and a find counts only if a walk
+//! from it yields a thread: a program can hold a dead copy of the runtime beside the live one.
+
+use crate::elf::{File, Image, Refusal, Symbol};
+use crate::error::Error;
+use crate::memory::{Addr, Memory, Miss};
+use crate::paged::Paged;
+use crate::python::layout::Layout;
+use crate::python::offsets::{self, COOKIE, Header};
+use crate::python::threads::Roots;
+use crate::python::versions::{self, Minor, Runtime};
+use crate::sys::file::Open;
+use crate::sys::proc::Path;
+use crate::sys::remote::Remote;
+use crate::target::{Images, Mapped, Rank};
+use crate::text::leading_decimal;
+use rustix::process::Pid;
+
+/// An interpreter, ready to be walked.
+#[derive(Clone, Copy)]
+pub struct Interpreter {
+    /// Where its fields are.
+    pub layout: Layout,
+    /// Where the walk begins.
+    pub roots: Roots,
+    /// Its version; micro, level and serial only where it says so itself.
+    pub version: u64,
+    /// Built to run without a GIL.
+    pub free_threaded: bool,
+    /// How it was found.
+    pub how: &'static [u8],
+    /// The image that holds its code.
+    pub image: Mapped,
+}
+
+/// A way to find the interpreter's symbols.
+type Attempt = fn(&Search<'_>) -> Option<Symbols>;
+
+/// What is tried, in order, and what each is called.
+static ATTEMPTS: [(Attempt, &[u8]); 5] = [
+    (exported, b"symbols in memory"),
+    (in_files, b"symbols in the file"),
+    (exported_anywhere, b"symbols in memory of another library"),
+    (section_in_file, b"section in the file"),
+    (cookie_in_memory, b"cookie in memory"),
+];
+
+/// Where the roots of an interpreter are.
+#[derive(Clone, Copy)]
+struct Symbols {
+    /// `_PyRuntime` (3.7+).
+    runtime: Option<Symbol>,
+    /// `_PyThreadState_Current` (up to 3.6).
+    current: Option<Addr>,
+    /// `interp_head` (up to 3.6).
+    head: Option<Addr>,
+    /// `Py_Version` (3.11+).
+    version: Option<Addr>,
+    /// What holds the code.
+    image: Mapped,
+}
+
+struct Search<'a> {
+    pid: Pid,
+    memory: &'a Paged<&'a Remote>,
+    images: &'a Images,
+}
+
+/// Finds the interpreter of `pid`. `abi`: the version to assume.
+pub fn locate(
+    pid: Pid,
+    remote: &Remote,
+    images: &Images,
+    abi: Option<Minor>,
+) -> Result<Interpreter, Error<'static>> {
+    let number = pid.as_raw_nonzero().get() as u64;
+    let memory = Paged::new(remote);
+    let search = Search { pid, memory: &memory, images };
+    let mut error = Error::NotPython(number);
+    for (attempt, how) in &ATTEMPTS {
+        let Some(symbols) = attempt(&search) else { continue };
+        memory.forget(); // what it read may have been changing
+        match interpret(&search, &symbols, abi, how) {
+            Ok(found) if has_threads(&memory, &found) => return Ok(found),
+            Ok(_) => error = Error::NoThreads(number),
+            Err(version) => error = Error::Version(number, version),
+        }
+    }
+    let executable = images.iter().find(|image| image.rank == Rank::Executable);
+    let class = executable.and_then(|image| Image::in_memory(&memory, image.start).err());
+    if class == Some(Refusal::Class32) { Err(Error::Bits32(number)) } else { Err(error) }
+}
+
+fn exported(search: &Search<'_>) -> Option<Symbols> {
+    exported_by(search, |image| image.rank != Rank::Other)
+}
+
+fn exported_anywhere(search: &Search<'_>) -> Option<Symbols> {
+    exported_by(search, |image| image.rank == Rank::Other)
+}
+
+/// As the dynamic linker does it: the first image that defines a symbol is the one whose copy is used.
+fn exported_by(search: &Search<'_>, wanted: impl Fn(&&Mapped) -> bool + Clone) -> Option<Symbols> {
+    let images = || search.images.iter().filter(wanted.clone());
+    let first = |name: &[u8]| images().find_map(|image| Some((export(search, image, name)?, *image)));
+    let runtime = first(b"_PyRuntime");
+    let current = if runtime.is_none() { first(b"_PyThreadState_Current") } else { None };
+    let (_, variable_in) = runtime.or(current)?;
+    let function = first(b"PyInterpreterState_Head");
+    let image = function.map_or(variable_in, |(_, image)| image);
+    let mut head = None;
+    if runtime.is_none() {
+        let decoded =
+            function.and_then(|(function, _)| decode_accessor(search.memory, function.address).ok());
+        head = decoded
+            .flatten()
+            .or_else(|| in_file(search, &image, b"interp_head").map(|symbol| symbol.address));
+    }
+    Some(Symbols {
+        runtime: runtime.map(|(symbol, _)| symbol),
+        current: current.map(|(symbol, _)| symbol.address),
+        head,
+        version: export(search, &image, b"Py_Version").map(|symbol| symbol.address),
+        image,
+    })
+}
+
+fn export(search: &Search<'_>, image: &Mapped, name: &[u8]) -> Option<Symbol> {
+    Image::in_memory(search.memory, image.start).ok()?.symbol(name).ok()?
+}
+
+/// `.symtab` of the executable and of libpython, for a program that exports nothing.
+fn in_files(search: &Search<'_>) -> Option<Symbols> {
+    search.images.iter().filter(|image| image.rank != Rank::Other).find_map(|image| {
+        let address = |name| in_file(search, image, name).map(|symbol| symbol.address);
+        let runtime = in_file(search, image, b"_PyRuntime");
+        let current = if runtime.is_none() { Some(address(b"_PyThreadState_Current")?) } else { None };
+        let head = if runtime.is_none() { address(b"interp_head") } else { None };
+        Some(Symbols { runtime, current, head, version: address(b"Py_Version"), image: *image })
+    })
+}
+
+/// A symbol in the file of an image, where it is in memory.
+fn in_file(search: &Search<'_>, image: &Mapped, name: &[u8]) -> Option<Symbol> {
+    let mapped = Image::in_memory(search.memory, image.start).ok()?;
+    with_file(search, image, &mapped, |file| {
+        file.symbol(name).ok()?.map(|symbol| symbol.moved(mapped.bias()))
+    })
+}
+
+/// Opens the file of an image, if it still is the one that was mapped.
+fn with_file<T>(
+    search: &Search<'_>,
+    image: &Mapped,
+    mapped: &Image<'_, Paged<&Remote>>,
+    then: impl Fn(&File<'_, Paged<&Open>>) -> Option<T>,
+) -> Option<T> {
+    let candidates = [
+        (image.rank == Rank::Executable).then(|| Open::regular(Path::new(search.pid, &[b"exe"]).bytes())),
+        Some(Open::mapped(search.pid, image.start, image.end)),
+        Some(Open::in_root(search.pid, search.images.path(image))),
+    ];
+    candidates.into_iter().flatten().find_map(|open| {
+        let open = open.ok()?;
+        let memory = Paged::new(&open);
+        let file = File::new(&memory).ok()?;
+        let same = file.build_id().ok()? == mapped.build_id().ok()?;
+        if same { then(&file) } else { None }
+    })
+}
+
+/// The section that holds `_PyRuntime` and nothing else (3.10+): there even when no symbol is.
+fn section_in_file(search: &Search<'_>) -> Option<Symbols> {
+    search.images.iter().filter(|image| image.rank != Rank::Other).find_map(|image| {
+        let mapped = Image::in_memory(search.memory, image.start).ok()?;
+        let section = with_file(search, image, &mapped, |file| file.section(b".PyRuntime").ok()?)?;
+        let runtime = Symbol { address: section.address.plus(mapped.bias()), size: section.size };
+        Some(Symbols { runtime: Some(runtime), current: None, head: None, version: None, image: *image })
+    })
+}
+
+/// `_PyRuntime` begins with a cookie from 3.13 on; it lies in a writable segment, eight byte aligned.
+fn cookie_in_memory(search: &Search<'_>) -> Option<Symbols> {
+    search.images.iter().find_map(|image| {
+        let mapped = Image::in_memory(search.memory, image.start).ok()?;
+        let mut segments = mapped.segments().filter(|segment| segment.writable);
+        let runtime = segments.find_map(|segment| find_cookie(search.memory, segment.start, segment.size))?;
+        let runtime = Symbol { address: runtime, size: 0 };
+        Some(Symbols { runtime: Some(runtime), current: None, head: None, version: None, image: *image })
+    })
+}
+
+/// A segment that is larger is searched up to here.
+const MAX_SCAN: u64 = 64 << 20;
+
+fn find_cookie<M: Memory>(memory: &M, start: Addr, size: u64) -> Option<Addr> {
+    let mut found = None;
+    scan(memory, start, size, |at, window| {
+        let at_word = window.chunks_exact(8).position(|word| word == COOKIE.to_le_bytes());
+        let at_word = at_word.map(|index| at.plus(8 * index as u64));
+        found = at_word.filter(|&at| plausible(memory, at));
+        found.is_some()
+    });
+    found
+}
+
+/// The initial image of the struct, or a string constant, can hold the same eight bytes; a version has to follow.
+fn plausible<M: Memory>(memory: &M, runtime: Addr) -> bool {
+    let header = offsets::header(memory, runtime);
+    matches!(header, Ok(Some(Header { version, .. })) if (0x030d..0x0400).contains(&(version >> 16)))
+}
+
+/// Calls `look` with one piece of memory after the other until it returns true; pieces overlap by [`OVERLAP`] bytes.
+fn scan<M: Memory>(memory: &M, start: Addr, size: u64, mut look: impl FnMut(Addr, &[u8]) -> bool) {
+    let mut window = [0; 16 << 10];
+    let (mut at, end) = (start.0 & !7, start.plus(size.min(MAX_SCAN)).0);
+    while at < end {
+        let len = window.len().min((end - at) as usize);
+        let Some(piece) = window.get_mut(..len) else { return };
+        if memory.read(Addr(at), piece).is_ok() && look(Addr(at), piece) {
+            return;
+        }
+        at += if len == 16 << 10 { len as u64 - OVERLAP } else { len as u64 };
+    }
+}
+
+/// A version string is shorter.
+const OVERLAP: u64 = 64;
+
+/// `PyInterpreterState_Head` does nothing but load a static variable: its address, out of the instruction.
+fn decode_accessor<M: Memory>(memory: &M, function: Addr) -> Result<Option<Addr>, Miss> {
+    let mut code = [0; 20];
+    memory.read(function, &mut code)?;
+    let (at, code) = match code.strip_prefix(b"\xf3\x0f\x1e\xfa") {
+        Some(rest) => (function.plus(4), rest), // endbr64
+        None => (function, &code[..]),
+    };
+    let variable = match code {
+        [0x48, 0x8b, 0x05, a, b, c, d, ..] => {
+            // mov rax, [rip + disp32]
+            Some(at.plus(7).plus(i64::from(i32::from_le_bytes([*a, *b, *c, *d])) as u64))
+        }
+        [0x48, 0x8b, 0x04, 0x25, a, b, c, d, ..] => {
+            Some(Addr(u64::from(u32::from_le_bytes([*a, *b, *c, *d]))))
+        }
+        [a, b, c, d, e, f, g, h, ..] => {
+            let (page, load) = (u32::from_le_bytes([*a, *b, *c, *d]), u32::from_le_bytes([*e, *f, *g, *h]));
+            decode_aarch64(at, page, load)
+        }
+        _ => None,
+    };
+    Ok(variable)
+}
+
+/// `adrp x0, page` and `ldr x0, [x0, #offset]` (Arm A64 instruction set, ADRP and LDR (immediate)).
+fn decode_aarch64(at: Addr, adrp: u32, ldr: u32) -> Option<Addr> {
+    if adrp & 0x9f00_0000 != 0x9000_0000 || ldr & 0xffc0_0000 != 0xf940_0000 {
+        return None;
+    }
+    let pages = i64::from(((adrp >> 5 & 0x7_ffff) << 2 | adrp >> 29 & 3) as i32) << 43 >> 43;
+    let offset = u64::from(ldr >> 10 & 0xfff) * 8;
+    Some(Addr(at.0 & !0xfff).plus((pages << 12) as u64).plus(offset))
+}
+
+/// Version, layout and roots. Errors: the version that has no layout, 0 when it cannot be told.
+fn interpret(
+    search: &Search<'_>,
+    symbols: &Symbols,
+    abi: Option<Minor>,
+    how: &'static [u8],
+) -> Result<Interpreter, u64> {
+    let memory = search.memory;
+    let header = symbols.runtime.and_then(|runtime| offsets::header(memory, runtime.address).ok()).flatten();
+    let version = match abi {
+        Some(abi) => u64::from(abi) << 16,
+        None => version(search, symbols, header).ok_or(0u64)?,
+    };
+    let found = |layout, roots, free_threaded| Interpreter {
+        layout,
+        roots,
+        version,
+        free_threaded,
+        how,
+        image: symbols.image,
+    };
+    if let (Some(header), Some(runtime)) = (header, symbols.runtime) {
+        let header = Header { version, ..header };
+        let (layout, head) = offsets::read(memory, runtime.address, header).map_err(|_| version)?;
+        let roots = Roots { interpreters: Some(runtime.address.plus(u64::from(head))), holder: None };
+        return Ok(found(layout, roots, header.free_threaded));
+    }
+    let row = versions::row_of(versions::minor_of(version)).ok_or(version)?;
+    let roots = match (row.runtime, symbols.runtime) {
+        (Runtime::Variables, None) => Roots { interpreters: symbols.head, holder: symbols.current },
+        (Runtime::Struct { interpreters, holder }, Some(runtime)) => Roots {
+            interpreters: Some(runtime.address.plus(u64::from(interpreters))),
+            holder: holder.map(|holder| {
+                runtime.address.plus(u64::from(holder.offset_in(runtime.size, crate::sys::AARCH64)))
+            }),
+        },
+        _ => return Err(version),
+    };
+    Ok(found(row.layout, roots, false))
+}
+
+/// What the target says of its version. The word that only the interpreter itself can have written comes first, then
+/// the name of its file, which is right wherever it is specific, then the string that it prints.
+fn version(search: &Search<'_>, symbols: &Symbols, header: Option<Header>) -> Option<u64> {
+    let word = || search.memory.word::<u64>(symbols.version?).ok();
+    let name = || name_version(search.images.name(&symbols.image));
+    let libraries = || search.images.iter().filter(|image| image.rank == Rank::Libpython);
+    let library = || libraries().find_map(|image| name_version(search.images.name(image)));
+    header
+        .map(|header| header.version)
+        .or_else(word)
+        .or_else(name)
+        .or_else(library)
+        .or_else(|| text_version(search, symbols))
+}
+
+/// `libpython3.8.so.1.0`, `python3.8m`, `python2.7`: the digits behind `python`.
+fn name_version(name: &[u8]) -> Option<u64> {
+    let rest = name.strip_prefix(b"lib").unwrap_or(name).strip_prefix(b"python")?;
+    let (major, rest) = leading_decimal(rest)?;
+    let (minor, _) = leading_decimal(rest.strip_prefix(b".")?)?;
+    (major < 4 && minor < 100).then_some(major << 24 | minor << 16)
+}
+
+/// PY_VERSION stands in a read-only segment as `3.8.18` and a NUL, perhaps as the end of a longer string. Versions of
+/// other things look like it, so only those are taken that publish themselves in no better way.
+fn text_version(search: &Search<'_>, symbols: &Symbols) -> Option<u64> {
+    let image = Image::in_memory(search.memory, symbols.image.start).ok()?;
+    let mut found = None;
+    for segment in image.segments().filter(|segment| segment.readable && !segment.writable) {
+        scan(search.memory, segment.start, segment.size, |_, window| {
+            let starts =
+                memchr::memchr_iter(b'.', window).filter_map(|dot| window.get(dot.checked_sub(1)?..));
+            let fits = |hex: &u64| versions::row_of(versions::minor_of(*hex)).is_some();
+            found = starts.filter_map(spelled_version).find(fits);
+            found.is_some()
+        });
+        if found.is_some() {
+            break;
+        }
+    }
+    found
+}
+
+/// `X.Y.Z` or `X.Y.Z+`, then a NUL, as PY_VERSION_HEX of a final release.
+fn spelled_version(text: &[u8]) -> Option<u64> {
+    let (major, rest) = leading_decimal(text)?;
+    let (minor, rest) = leading_decimal(rest.strip_prefix(b".")?)?;
+    let (micro, rest) = leading_decimal(rest.strip_prefix(b".")?)?;
+    let end = rest.strip_prefix(b"+").unwrap_or(rest).first();
+    let fits = major < 10 && minor < 100 && micro < 100 && end == Some(&0);
+    fits.then_some(major << 24 | minor << 16 | micro << 8 | 0xf0)
+}
+
+/// Whether a walk from the roots comes to a thread that belongs to the interpreter it was found in.
+fn has_threads<M: Memory>(memory: &M, found: &Interpreter) -> bool {
+    let layout = &found.layout;
+    let check = || -> Result<bool, Miss> {
+        let Some(head) = found.roots.interpreters else {
+            // Only the holder's word is known: nobody may hold the GIL just now.
+            return Ok(found.roots.holder.is_some());
+        };
+        let Some(interpreter) = memory.word::<Option<Addr>>(head)? else { return Ok(false) };
+        let Some(thread) = memory.load(interpreter, layout.interpreter.threads)? else { return Ok(false) };
+        Ok(memory.load(thread, layout.thread.interpreter)? == interpreter)
+    };
+    check().unwrap_or(false)
+}

@@ -1,0 +1,260 @@
+//! Memory that knows what will be asked for: the walk over threads and frames is naive, and this makes it one
+//! system call.
+//!
+//! [`Prefetch`] remembers which bytes of which pages the last walks asked for and fetches all of them at once. A load
+//! that the prediction covers costs nothing more; one that it misses goes to the target and is learned. Owns the plan
+//! and the buffer; refuses to know what the bytes mean. What it does know is *how* they have to be read, because a
+//! running target changes them meanwhile ([`Sight`]):
+//!
+//! ```text
+//! one call:   roots | deep  still  once  still  once  hot | ... the next thread ... | code
+//!                           copy 0  ^    copy 1  ^    copy 2
+//!                               moment 0     moment 1
+//! ```
+//!
+//! Ranges are copied in this order. What has the same bytes in the copies before and after a moment held still at
+//! that moment; so the stack that begins at the frame pointer read at the moment is the stack of that moment. The
+//! second moment is there because a thread that moved at the first one is caught by it: what lives longer than two
+//! microseconds is still at one of them, and neither choice prefers long-lived frames.
+
+mod plan;
+
+use crate::memory::{Addr, Gather, Memory, Miss, Span};
+use core::cell::{Cell, RefCell};
+use plan::{NO_COPY, Part};
+pub use plan::{Page, Plan};
+
+/// Bytes of a page, the unit in which the kernel charges for a read.
+pub const PAGE: u64 = 4096;
+/// Frames from the innermost one that have to be seen twice. To change an older one so many returns and as many
+/// calls would have to happen while one call reads, and each takes 50 ns at least.
+pub const STILL_FRAMES: usize = 16;
+/// Ranges that become unreadable, one after the other, before a fetch gives up.
+const MAX_FAULTS: usize = 16;
+
+/// How a value has to be read to be used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sight {
+    /// Once, before everything else: interpreters and who holds the GIL.
+    Root,
+    /// Once, at the moment that the stack is taken for: a thread's pointer to its innermost frame.
+    Once,
+    /// Must hold still around the moment. The number of frames above it.
+    Still(usize),
+    /// As it was just after the moment: what may change while its frame lives.
+    Glimpse,
+    /// Too old to change while one call reads, as long as the oldest `Still` frame did not.
+    Deep,
+    /// Once, after the frames: what proves that a code object is the one that is known.
+    Code,
+}
+
+impl Sight {
+    const fn part(self) -> Part {
+        match self {
+            Sight::Root => Part::Root,
+            Sight::Once => Part::Once,
+            Sight::Still(_) | Sight::Glimpse => Part::Still,
+            Sight::Deep => Part::Deep,
+            Sight::Code => Part::Code,
+        }
+    }
+
+    const fn depth(self) -> usize {
+        match self {
+            Sight::Still(depth) => depth,
+            _ => 0,
+        }
+    }
+}
+
+/// Which of the two moments of a fetch is looked at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Moment {
+    /// Between the first and the second copy.
+    First,
+    /// Between the second and the third.
+    Second,
+}
+
+/// The fixed storage of a [`Prefetch`].
+pub struct Storage {
+    /// The plan; its length bounds how many pages one sample can read.
+    pub pages: &'static mut [Page],
+    /// The ranges of the call.
+    pub spans: &'static mut [Span],
+    /// What they are read into.
+    pub buffer: &'static mut [u8],
+}
+
+/// Reads a whole sample with one call, as far as it can be predicted.
+pub struct Prefetch<M> {
+    target: M,
+    state: RefCell<State>,
+    group: Cell<u64>,
+    moment: Cell<Moment>,
+    late: Cell<bool>,
+}
+
+struct State {
+    plan: Plan,
+    buffer: &'static mut [u8],
+    /// Bytes of the buffer that are in use: the call's, then a page for each late read.
+    used: usize,
+    /// Where the last load was found.
+    hint: usize,
+}
+
+impl<M: Gather> Prefetch<M> {
+    /// `room`: bytes behind what was asked for on a page of frames that are fetched too, since a call puts the next
+    /// frame there.
+    pub fn new(target: M, storage: Storage, room: u16) -> Prefetch<M> {
+        let plan = Plan::new(storage.pages, storage.spans, room);
+        Prefetch {
+            target,
+            state: RefCell::new(State { plan, buffer: storage.buffer, used: 0, hint: 0 }),
+            group: Cell::new(0),
+            moment: Cell::new(Moment::First),
+            late: Cell::new(false),
+        }
+    }
+
+    /// The memory below, for what is not part of a sample.
+    pub fn target(&self) -> &M {
+        &self.target
+    }
+
+    /// Begins a new sample: what was not asked for lately will no longer be fetched.
+    pub fn next_sample(&self) {
+        self.state.borrow_mut().plan.next_sample();
+    }
+
+    /// Reads everything that is predicted, of all threads or of `only` this one. False when the target is gone.
+    pub fn fetch(&self, only: Option<Addr>) -> bool {
+        self.late.set(false);
+        let state = &mut *self.state.borrow_mut();
+        for _ in 0..MAX_FAULTS {
+            let total = state.plan.prepare(only.map(|thread| thread.0), state.buffer.len());
+            let Some(into) = state.buffer.get_mut(..total) else { return false };
+            match self.target.gather(state.plan.spans(), into) {
+                None => return false,
+                Some(done) if done < total => state.plan.drop_unreadable(done),
+                Some(_) => {
+                    state.used = total;
+                    return true;
+                }
+            }
+        }
+        state.plan.forget();
+        state.used = 0;
+        true
+    }
+
+    /// From here on thread `thread` is looked at, at `moment`.
+    pub fn enter(&self, thread: Addr, moment: Moment) {
+        self.group.set(thread.0);
+        self.moment.set(moment);
+    }
+
+    /// Whether anything since the last fetch had to be read on its own. Such reads are good to learn from, but prove
+    /// nothing, unless the target stands still.
+    pub fn was_late(&self) -> bool {
+        self.late.get()
+    }
+
+    /// Says that something that is not in this fetch was used.
+    pub fn set_late(&self) {
+        self.late.set(true);
+    }
+
+    /// Memory as seen with `sight`.
+    pub fn with(&self, sight: Sight) -> View<'_, M> {
+        View { prefetch: self, sight }
+    }
+
+    fn raw(&self, sight: Sight, at: Addr, size: usize) -> Result<u64, Miss> {
+        let (number, offset) = (at.0 / PAGE, (at.0 % PAGE) as usize);
+        if offset + size > PAGE as usize {
+            self.late.set(true);
+            return self.target.raw(at, size); // not aligned, so nothing of CPython's
+        }
+        let state = &mut *self.state.borrow_mut();
+        let index = self.locate(state, sight, number, (offset, offset + size))?;
+        let Some(page) = state.plan.page(index) else { return Err(Miss::Fault(at)) };
+        let place = |copy: u32| copy.wrapping_add(offset as u32) as usize;
+        let copy = |copy: u32| word(state.buffer, place(copy), size).ok_or(Miss::Fault(at));
+        let [first, second, third] = page.copies;
+        let moment = self.moment.get();
+        let (before, after) = match moment {
+            Moment::Second if third != NO_COPY => (second, third),
+            Moment::Second if sight.depth() < 2 && page.part == Part::Still => return Err(Miss::Moved),
+            _ => (first, second),
+        };
+        match sight {
+            Sight::Still(_) => {
+                let value = copy(before)?;
+                if copy(after)? == value { Ok(value) } else { Err(Miss::Moved) }
+            }
+            Sight::Glimpse => copy(after),
+            Sight::Once if moment == Moment::Second => copy(second),
+            _ => copy(first),
+        }
+    }
+
+    /// The page in the plan, with these bytes of it in the buffer.
+    fn locate(
+        &self,
+        state: &mut State,
+        sight: Sight,
+        number: u64,
+        bytes: (usize, usize),
+    ) -> Result<usize, Miss> {
+        let group = match sight {
+            Sight::Root => plan::ROOTS,
+            Sight::Code => plan::CODES,
+            _ => self.group.get(),
+        };
+        let found = state.plan.find(group, sight.part(), number, state.hint);
+        let index = found.or_else(|| state.plan.add(group, sight.part(), number)).ok_or(Miss::Endless)?;
+        state.hint = index;
+        if state.plan.touch(index, bytes, sight.depth()) {
+            return Ok(index);
+        }
+        self.late.set(true);
+        let end = state.used + PAGE as usize;
+        let at = Addr(number * PAGE);
+        let into = state.buffer.get_mut(state.used..end).ok_or(Miss::Endless)?;
+        self.target.read(at, into)?;
+        state.plan.set_late(index, state.used as u32);
+        state.used = end;
+        Ok(index)
+    }
+}
+
+/// `size` bytes of `buffer` from `start`, at most 8, as a little endian number.
+fn word(buffer: &[u8], start: usize, size: usize) -> Option<u64> {
+    if let Some(bytes) = buffer.get(start..start + 8) {
+        let whole = u64::from_le_bytes(bytes.try_into().ok()?);
+        return Some(if size < 8 { whole & ((1 << (8 * size)) - 1) } else { whole });
+    }
+    let bytes = buffer.get(start..start + size)?;
+    Some(bytes.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte)))
+}
+
+/// The target's memory, seen in one way.
+pub struct View<'a, M> {
+    prefetch: &'a Prefetch<M>,
+    sight: Sight,
+}
+
+impl<M: Gather> Memory for View<'_, M> {
+    fn read(&self, at: Addr, into: &mut [u8]) -> Result<(), Miss> {
+        self.prefetch.late.set(true);
+        self.prefetch.target.read(at, into)
+    }
+
+    #[inline]
+    fn raw(&self, at: Addr, size: usize) -> Result<u64, Miss> {
+        self.prefetch.raw(self.sight, at, size)
+    }
+}

@@ -1,0 +1,345 @@
+//! Which bytes of which pages the next call fetches, and where each of them will be in the buffer.
+//!
+//! Pages are kept in the order of the call: roots, then the threads, then code objects; within a thread its deep
+//! frames, the ones that must hold still, and its anchors. A run of neighbouring pages is one range of the call. Runs
+//! of frames are ordered by depth, so that the innermost frame lies next to the moment in every copy.
+
+use super::PAGE;
+use crate::memory::Span;
+
+/// The group of the roots: before all threads.
+pub const ROOTS: u64 = 0;
+/// The group of the code objects: behind all threads.
+pub const CODES: u64 = u64::MAX;
+/// A copy that is not made.
+pub const NO_COPY: u32 = u32::MAX;
+
+/// Frames this deep or less are read a third time, for the second moment.
+const HOT: u8 = 2;
+/// Samples after which a page that nobody asked for is no longer fetched.
+const KEEP: u32 = 64;
+/// Runs of pages of one thread's frames that are put in order; more than the frames that must hold still.
+const MAX_RUNS: usize = 48;
+
+/// What a page is fetched for, in the order of the call.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(u8)]
+pub enum Part {
+    /// Interpreters and GILs.
+    Root,
+    /// Old frames.
+    Deep,
+    /// Frames that are read before and after each moment.
+    Still,
+    /// What is read at the moments.
+    Once,
+    /// Proofs of code objects.
+    Code,
+}
+
+/// A page of the plan.
+#[derive(Clone, Copy)]
+pub struct Page {
+    group: u64,
+    number: u64,
+    /// What it is fetched for.
+    pub part: Part,
+    /// The fewest frames above one on this page when it was last used.
+    depth: u8,
+    /// Bytes to fetch, and bytes that are in the buffer: from, to.
+    wanted: (u16, u16),
+    have: (u16, u16),
+    /// Where byte 0 of each copy of the page is in the buffer, or would be. Wraps below 0.
+    pub copies: [u32; 3],
+    used: u32,
+}
+
+impl Page {
+    /// A page that nobody asked for.
+    pub const UNUSED: Page = Page {
+        group: 0,
+        number: 0,
+        part: Part::Root,
+        depth: 0,
+        wanted: (0, 0),
+        have: (0, 0),
+        copies: [0; 3],
+        used: 0,
+    };
+
+    fn key(&self) -> (u64, Part, u64) {
+        (self.group, self.part, self.number)
+    }
+}
+
+/// Neighbouring pages that are one range.
+#[derive(Clone, Copy)]
+struct Run {
+    first: usize,
+    end: usize,
+    depth: u8,
+}
+
+/// The plan. What is asked for during a sample is appended and put in order before the next call.
+pub struct Plan {
+    pages: &'static mut [Page],
+    len: usize,
+    /// Pages before this one are in order.
+    sorted: usize,
+    spans: &'static mut [Span],
+    span_count: usize,
+    /// Bytes of the call so far, while it is prepared.
+    total: u32,
+    limit: u32,
+    /// Whether the last call's ranges no longer fit the plan.
+    stale: bool,
+    only: Option<u64>,
+    sample: u32,
+    room: u16,
+}
+
+impl Plan {
+    pub(super) fn new(pages: &'static mut [Page], spans: &'static mut [Span], room: u16) -> Plan {
+        Plan {
+            pages,
+            len: 0,
+            sorted: 0,
+            spans,
+            span_count: 0,
+            total: 0,
+            limit: 0,
+            stale: true,
+            only: None,
+            sample: 1,
+            room,
+        }
+    }
+
+    pub(super) fn next_sample(&mut self) {
+        self.sample = self.sample.wrapping_add(1);
+        if self.sample.is_multiple_of(KEEP) {
+            self.stale = true;
+        }
+    }
+
+    pub(super) fn forget(&mut self) {
+        self.len = 0;
+        self.sorted = 0;
+        self.stale = true;
+    }
+
+    pub(super) fn spans(&self) -> &[Span] {
+        self.spans.get(..self.span_count).unwrap_or_default()
+    }
+
+    pub(super) fn page(&self, index: usize) -> Option<&Page> {
+        self.pages.get(index)
+    }
+
+    /// Where page `number` of `group` is, if it is in the plan.
+    pub(super) fn find(&self, group: u64, part: Part, number: u64, hint: usize) -> Option<usize> {
+        let key = (group, part, number);
+        let is_it = |index: &usize| self.pages.get(*index).is_some_and(|page| page.key() == key);
+        if hint < self.len && is_it(&hint) {
+            return Some(hint);
+        }
+        let sorted = self.pages.get(..self.sorted)?;
+        let found = sorted.binary_search_by(|page| page.key().cmp(&key)).ok();
+        found.or_else(|| (self.sorted..self.len).find(is_it))
+    }
+
+    /// A new page; nothing when the plan is full.
+    pub(super) fn add(&mut self, group: u64, part: Part, number: u64) -> Option<usize> {
+        let index = self.len;
+        *self.pages.get_mut(index)? = Page { group, part, number, wanted: (u16::MAX, 0), ..Page::UNUSED };
+        self.len += 1;
+        self.stale = true;
+        Some(index)
+    }
+
+    /// Notes that these bytes of a page are used; whether they are in the buffer.
+    #[inline]
+    pub(super) fn touch(&mut self, index: usize, bytes: (usize, usize), depth: usize) -> bool {
+        let Some(page) = self.pages.get_mut(index) else { return false };
+        let (from, to) = (bytes.0 as u16, bytes.1 as u16);
+        let depth = depth.min(u8::MAX as usize) as u8;
+        page.depth = if page.used == self.sample { page.depth.min(depth) } else { depth };
+        page.used = self.sample;
+        if from < page.wanted.0 || to > page.wanted.1 {
+            let room = if page.part == Part::Still { self.room } else { 0 };
+            page.wanted =
+                (page.wanted.0.min(from), page.wanted.1.max(to.saturating_add(room).min(PAGE as u16)));
+            self.stale = true;
+        }
+        page.have.0 <= from && to <= page.have.1
+    }
+
+    /// The whole page is in the buffer at `at`, read on its own.
+    pub(super) fn set_late(&mut self, index: usize, at: u32) {
+        if let Some(page) = self.pages.get_mut(index) {
+            page.have = (0, PAGE as u16);
+            page.copies = [at; 3];
+            self.stale = true;
+        }
+    }
+
+    /// Makes the ranges of the next call: how many bytes it will bring, at most `limit`. `only`: of this thread.
+    pub(super) fn prepare(&mut self, only: Option<u64>, limit: usize) -> usize {
+        if !self.stale && self.only == only {
+            return self.total as usize;
+        }
+        self.only = only;
+        self.limit = limit as u32;
+        self.expire();
+        self.sort();
+        (self.total, self.span_count, self.stale) = (0, 0, false);
+        let mut start = 0;
+        while let Some(group) = self.pages.get(start..self.len).and_then(|rest| rest.first()).map(|p| p.group)
+        {
+            let end = start + self.count(start, |page| page.group == group);
+            if only.is_none_or(|only| only == group || group == ROOTS || group == CODES) {
+                self.emit_group(start, end);
+            } else {
+                self.each(start, end, |page| page.have = (0, 0));
+            }
+            start = end;
+        }
+        self.total as usize
+    }
+
+    fn each(&mut self, start: usize, end: usize, change: impl FnMut(&mut Page)) {
+        self.pages.get_mut(start..end).unwrap_or_default().iter_mut().for_each(change);
+    }
+
+    fn count(&self, start: usize, same: impl Fn(&Page) -> bool) -> usize {
+        let rest = self.pages.get(start..self.len).unwrap_or_default();
+        rest.iter().position(|page| !same(page)).unwrap_or(rest.len())
+    }
+
+    fn expire(&mut self) {
+        let (mut kept, now) = (0, self.sample);
+        for index in 0..self.len {
+            let Some(&page) = self.pages.get(index) else { break };
+            if now.wrapping_sub(page.used) < KEEP
+                && let Some(to) = self.pages.get_mut(kept)
+            {
+                *to = page;
+                kept += 1;
+            }
+        }
+        self.len = kept;
+    }
+
+    /// Insertion sort: nearly everything is in order already.
+    fn sort(&mut self) {
+        let Some(pages) = self.pages.get_mut(..self.len) else { return };
+        for end in 1..pages.len() {
+            let mut at = end;
+            while let Some([before, here]) = at.checked_sub(1).and_then(|low| pages.get_mut(low..=at)) {
+                if before.key() <= here.key() {
+                    break;
+                }
+                core::mem::swap(before, here);
+                at -= 1;
+            }
+        }
+        self.sorted = self.len;
+    }
+
+    /// The ranges of one group, whose parts are in order.
+    fn emit_group(&mut self, start: usize, end: usize) {
+        let still = start + self.count(start, |page| page.part < Part::Still).min(end - start);
+        let once = still + self.count(still, |page| page.part == Part::Still).min(end - still);
+        self.emit_all(start, still, 0);
+        let mut runs = [Run { first: 0, end: 0, depth: 0 }; MAX_RUNS];
+        let count = self.order_runs(still, once, &mut runs);
+        let runs = runs.get(..count).unwrap_or_default();
+        runs.iter().for_each(|run| self.emit(*run, 0));
+        self.emit_all(once, end, 0);
+        if runs.is_empty() {
+            return self.each(once, end, |page| page.copies[1] = page.copies[0]);
+        }
+        runs.iter().rev().for_each(|run| self.emit(*run, 1));
+        self.emit_all(once, end, 1);
+        runs.iter().rev().filter(|run| run.depth < HOT).for_each(|run| self.emit(*run, 2));
+    }
+
+    /// The runs of the pages from `start` to `end`, the deepest first.
+    fn order_runs(&self, start: usize, end: usize, runs: &mut [Run; MAX_RUNS]) -> usize {
+        let (mut count, mut first) = (0, start);
+        while first < end && count < MAX_RUNS {
+            let run = self.run(first, end);
+            first = run.end;
+            let deeper = runs.iter().take(count).take_while(|other| other.depth >= run.depth).count();
+            if let Some(rest) = runs.get_mut(deeper..=count) {
+                rest.rotate_right(1);
+                rest.iter_mut().take(1).for_each(|place| *place = run);
+                count += 1;
+            }
+        }
+        count
+    }
+
+    /// The longest run of neighbouring pages that begins with `first`.
+    fn run(&self, first: usize, end: usize) -> Run {
+        let pages = self.pages.get(first..end).unwrap_or_default();
+        let neighbours =
+            pages.windows(2).take_while(|two| matches!(two, [a, b] if a.number + 1 == b.number)).count();
+        let depth = pages.iter().take(neighbours + 1).map(|page| page.depth).min().unwrap_or(0);
+        Run { first, end: first + neighbours + 1, depth }
+    }
+
+    fn emit_all(&mut self, mut start: usize, end: usize, copy: usize) {
+        while start < end {
+            let run = self.run(start, end);
+            self.emit(run, copy);
+            start = run.end;
+        }
+    }
+
+    /// One range: the wanted bytes of a run, as copy number `copy`. What does not fit is left to late reads.
+    fn emit(&mut self, run: Run, copy: usize) {
+        let Some(pages) = self.pages.get_mut(run.first..run.end) else { return };
+        let [Some(first), Some(last)] = [pages.first(), pages.last()] else { return };
+        let from = u32::from(first.wanted.0);
+        let base = first.number * PAGE + u64::from(from);
+        let len = last.number * PAGE + u64::from(last.wanted.1) - base;
+        let fits = u64::from(self.total) + len <= u64::from(self.limit);
+        let count = pages.len();
+        for (i, page) in pages.iter_mut().enumerate() {
+            let low = if i == 0 { page.wanted.0 } else { 0 };
+            let high = if i + 1 == count { page.wanted.1 } else { PAGE as u16 };
+            page.have = if fits { (low, high) } else { (0, 0) };
+            let at = self.total.wrapping_sub(from).wrapping_add((i as u64 * PAGE) as u32);
+            if copy == 0 {
+                page.copies = [at, at, NO_COPY];
+            } else if let Some(place) = page.copies.get_mut(copy) {
+                *place = at;
+            }
+        }
+        if let Some(span) = self.spans.get_mut(self.span_count).filter(|_| fits) {
+            *span = Span { base, len };
+            self.span_count += 1;
+            self.total += len as u32;
+        }
+    }
+
+    /// The call ended `done` bytes in: the page there can no longer be read.
+    pub(super) fn drop_unreadable(&mut self, done: usize) {
+        let mut end = 0;
+        for span in self.spans.iter().take(self.span_count) {
+            end += span.len as usize;
+            if end > done {
+                let (low, high) = (span.base / PAGE, (span.base + span.len - 1) / PAGE);
+                let old = self.sample.wrapping_sub(KEEP);
+                self.stale = true;
+                let pages = self.pages.get_mut(..self.len).unwrap_or_default();
+                return pages
+                    .iter_mut()
+                    .filter(|p| (low..=high).contains(&p.number))
+                    .for_each(|p| p.used = old);
+            }
+        }
+        self.forget();
+    }
+}

@@ -1,0 +1,300 @@
+//! What was sampled: names, functions, and a prefix tree of stacks with a count at each node, all in fixed storage.
+//! Knows neither Python nor how a profile is written down. What does not fit is counted where it can be seen, so the
+//! totals are always right.
+
+use crate::table::{Full, Index, List, hash_bytes, hash_words};
+use crate::text::Decimal;
+use core::cmp::Ordering;
+
+/// A function: the names of its file and of itself.
+#[derive(Clone, Copy)]
+pub struct Function {
+    /// Name of the file, a number in [`Names`].
+    pub file: u32,
+    /// Name of the function, likewise.
+    pub name: u32,
+}
+
+/// A step of a stack.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Frame {
+    /// Number of the function.
+    pub function: u32,
+    /// Line that it is at; 0 when it is not known or not wanted.
+    pub line: u32,
+}
+
+/// A stack is a path from the root to one of these.
+#[derive(Clone, Copy)]
+pub struct Node {
+    /// The caller's node; itself for the root.
+    pub parent: u32,
+    /// What is called.
+    pub frame: Frame,
+    /// Frames from the root to this one.
+    pub depth: u32,
+    /// Samples whose innermost frame this is.
+    pub count: u64,
+}
+
+/// Where each name is in the bytes.
+#[derive(Clone, Copy)]
+pub struct NameSpan {
+    start: u32,
+    len: u32,
+}
+
+/// Names, each kept once.
+pub struct Names {
+    bytes: List<u8>,
+    spans: List<NameSpan>,
+    index: Index,
+}
+
+impl Names {
+    /// The number of `name`.
+    pub fn intern(&mut self, name: &[u8]) -> Result<u32, Full> {
+        let hash = hash_bytes(name);
+        if let Some(id) = self.index.find(hash, |id| self.get(id) == name) {
+            return Ok(id);
+        }
+        let start = self.bytes.len() as u32;
+        let id = name.iter().try_for_each(|&byte| self.bytes.push(byte).map(drop));
+        let id = id.and_then(|()| self.spans.push(NameSpan { start, len: name.len() as u32 }));
+        let id = id.inspect_err(|_| self.bytes.truncate(start as usize))?;
+        let (bytes, spans) = (self.bytes.items(), self.spans.items());
+        self.index.insert(hash, id, |id| hash_bytes(slice(bytes, spans, id)))?;
+        Ok(id)
+    }
+
+    /// The bytes of name `id`.
+    pub fn get(&self, id: u32) -> &[u8] {
+        slice(self.bytes.items(), self.spans.items(), id)
+    }
+}
+
+fn slice<'a>(bytes: &'a [u8], spans: &[NameSpan], id: u32) -> &'a [u8] {
+    let Some(span) = spans.get(id as usize) else { return &[] };
+    bytes.get(span.start as usize..(span.start + span.len) as usize).unwrap_or_default()
+}
+
+/// Samples that gave no stack, and what did not fit.
+#[derive(Clone, Copy, Default)]
+pub struct Counts {
+    /// Samples taken, the ones below included.
+    pub samples: u64,
+    /// Nobody ran Python.
+    pub idle: u64,
+    /// No stack could be proven right.
+    pub failed: u64,
+    /// Deadlines that passed while the one before was still being served.
+    pub missed: u64,
+    /// Samples with a stack that did not fit into the tree.
+    pub truncated: u64,
+    /// Names that did not fit.
+    pub names_full: u64,
+    /// Samples for which a thread was stopped.
+    pub stopped: u64,
+}
+
+/// The fixed storage of a [`Profile`]. The indexes are powers of two and hold a quarter as many items.
+pub struct Storage {
+    /// All names, one behind the other.
+    pub name_bytes: &'static mut [u8],
+    /// A place for each name.
+    pub name_spans: &'static mut [NameSpan],
+    /// Names by content.
+    pub name_index: &'static mut [u32],
+    /// Functions.
+    pub functions: &'static mut [Function],
+    /// Functions by names.
+    pub function_index: &'static mut [u32],
+    /// The tree.
+    pub nodes: &'static mut [Node],
+    /// Nodes by parent and frame.
+    pub node_index: &'static mut [u32],
+    /// The last stack, from the root: as long as the deepest stack can be.
+    pub last: &'static mut [(Frame, u32)],
+}
+
+/// The profile.
+pub struct Profile {
+    /// Samples without a stack.
+    pub counts: Counts,
+    names: Names,
+    functions: List<Function>,
+    function_index: Index,
+    nodes: List<Node>,
+    node_index: Index,
+    last: List<(Frame, u32)>,
+}
+
+/// The node from which all stacks start.
+pub const ROOT: u32 = 0;
+
+impl Profile {
+    /// An empty profile. Its storage holds at least the root and one function.
+    pub fn new(storage: Storage) -> Profile {
+        let mut profile = Profile {
+            counts: Counts::default(),
+            names: Names {
+                bytes: List::new(storage.name_bytes),
+                spans: List::new(storage.name_spans),
+                index: Index::new(storage.name_index),
+            },
+            functions: List::new(storage.functions),
+            function_index: Index::new(storage.function_index),
+            nodes: List::new(storage.nodes),
+            node_index: Index::new(storage.node_index),
+            last: List::new(storage.last),
+        };
+        let _ = profile.function(b"", b"(names full)");
+        let _ = profile.nodes.push(Node { parent: ROOT, frame: Frame::default(), depth: 0, count: 0 });
+        profile
+    }
+
+    /// The number of the function `name` of `file`; of one called `(names full)` when there is no room for it.
+    pub fn function(&mut self, file: &[u8], name: &[u8]) -> u32 {
+        self.intern_function(file, name).unwrap_or_else(|Full| {
+            self.counts.names_full += 1;
+            0
+        })
+    }
+
+    fn intern_function(&mut self, file: &[u8], name: &[u8]) -> Result<u32, Full> {
+        let (file, name) = (self.names.intern(file)?, self.names.intern(name)?);
+        let hash = |f: &Function| hash_words(&[u64::from(f.file) << 32 | u64::from(f.name)]);
+        let new = Function { file, name };
+        let functions = self.functions.items();
+        let same = |id: u32| functions.get(id as usize).is_some_and(|f| f.file == file && f.name == name);
+        if let Some(id) = self.function_index.find(hash(&new), same) {
+            return Ok(id);
+        }
+        let id = self.functions.push(new)?;
+        let functions = self.functions.items();
+        self.function_index.insert(hash(&new), id, |id| functions.get(id as usize).map_or(0, hash))?;
+        Ok(id)
+    }
+
+    /// File and name of function `id`.
+    pub fn function_names(&self, id: u32) -> (&[u8], &[u8]) {
+        let Some(function) = self.functions.get(id) else { return (&[], &[]) };
+        (self.names.get(function.file), self.names.get(function.name))
+    }
+
+    /// Adds `by` samples to the stack of `frames`, the innermost first. What does not fit is counted as truncated.
+    pub fn count(&mut self, frames: impl DoubleEndedIterator<Item = Frame>, by: u64) {
+        let node = self.node_of(frames);
+        match node.ok().and_then(|id| self.nodes.get_mut(id)) {
+            Some(node) => node.count += by,
+            None => self.counts.truncated += by,
+        }
+    }
+
+    /// The node of a stack. Follows the last stack as far as both are the same.
+    fn node_of(&mut self, frames: impl DoubleEndedIterator<Item = Frame>) -> Result<u32, Full> {
+        let (mut node, mut depth, mut same) = (ROOT, 0, true);
+        for frame in frames.rev() {
+            match self.last.items().get(depth) {
+                Some(&(last, id)) if same && last == frame => node = id,
+                _ => {
+                    if same {
+                        self.last.truncate(depth);
+                        same = false;
+                    }
+                    node = self.child(node, frame)?;
+                    let _ = self.last.push((frame, node));
+                }
+            }
+            depth += 1;
+        }
+        self.last.truncate(depth);
+        Ok(node)
+    }
+
+    fn child(&mut self, parent: u32, frame: Frame) -> Result<u32, Full> {
+        let hash = |parent: u32, frame: Frame| {
+            hash_words(&[u64::from(parent) << 32 | u64::from(frame.function), u64::from(frame.line)])
+        };
+        let nodes = self.nodes.items();
+        let same = |id: u32| nodes.get(id as usize).is_some_and(|n| n.parent == parent && n.frame == frame);
+        if let Some(id) = self.node_index.find(hash(parent, frame), same) {
+            return Ok(id);
+        }
+        let depth = nodes.get(parent as usize).map_or(0, |node| node.depth) + 1;
+        let id = self.nodes.push(Node { parent, frame, depth, count: 0 })?;
+        let nodes = self.nodes.items();
+        let hash_of = |id: u32| nodes.get(id as usize).map_or(0, |n| hash(n.parent, n.frame));
+        self.node_index.insert(hash(parent, frame), id, hash_of)?;
+        Ok(id)
+    }
+
+    /// All nodes; a node comes behind its parent.
+    pub fn nodes(&self) -> &[Node] {
+        self.nodes.items()
+    }
+
+    /// Node `id`; the root for a number that is none.
+    pub fn node(&self, id: u32) -> Node {
+        let none = Node { parent: ROOT, frame: Frame::default(), depth: 0, count: 0 };
+        self.nodes.get(id).copied().unwrap_or(none)
+    }
+
+    /// The ancestor of node `id` that has `depth` frames; itself if it has no more.
+    pub fn ancestor(&self, mut id: u32, depth: u32) -> u32 {
+        while self.node(id).depth > depth {
+            id = self.node(id).parent;
+        }
+        id
+    }
+
+    /// Writes the numbers of the nodes that have samples into the storage of the index, in the order of their lines in
+    /// a sorted folded profile. After that nothing can be counted any more.
+    pub fn sort(mut self) -> Sorted {
+        let mut order = List::new(self.node_index.into_storage());
+        let counted = self.nodes.items().iter().enumerate().filter(|(_, node)| node.count > 0);
+        for (id, _) in counted {
+            let _ = order.push(id as u32); // an index has more slots than there are items
+        }
+        self.node_index = Index::new(&mut []);
+        order.items_mut().sort_unstable_by(|&a, &b| self.compare(a, b));
+        Sorted { profile: self, order }
+    }
+
+    fn compare(&self, a: u32, b: u32) -> Ordering {
+        let depth = self.node(a).depth.min(self.node(b).depth);
+        let (mut x, mut y) = (self.ancestor(a, depth), self.ancestor(b, depth));
+        if x == y {
+            return self.node(a).depth.cmp(&self.node(b).depth);
+        }
+        while self.node(x).parent != self.node(y).parent {
+            (x, y) = (self.node(x).parent, self.node(y).parent);
+        }
+        // What follows a frame in its line: another frame, or the count.
+        let end = |leaf, frame| if leaf == frame { b' ' } else { b';' };
+        self.compare_frames(self.node(x).frame, end(a, x), self.node(y).frame, end(b, y))
+    }
+
+    fn compare_frames(&self, a: Frame, a_end: u8, b: Frame, b_end: u8) -> Ordering {
+        let ((a_file, a_name), (b_file, b_name)) =
+            (self.function_names(a.function), self.function_names(b.function));
+        let (a_line, b_line) = (Decimal::new(a.line.into()), Decimal::new(b.line.into()));
+        let text = |file, name, line, end| [file, &b":"[..], name, b":", line, end].into_iter().flatten();
+        let a = text(a_file, a_name, a_line.bytes(), core::slice::from_ref(&a_end));
+        a.cmp(text(b_file, b_name, b_line.bytes(), core::slice::from_ref(&b_end)))
+    }
+}
+
+/// A profile that is finished.
+pub struct Sorted {
+    /// What was counted.
+    pub profile: Profile,
+    order: List<u32>,
+}
+
+impl Sorted {
+    /// The nodes with samples, in order.
+    pub fn stacks(&self) -> impl Iterator<Item = (u32, Node)> {
+        self.order.items().iter().map(|&id| (id, self.profile.node(id)))
+    }
+}

@@ -1,0 +1,375 @@
+//! Code objects: their names and lines, read once, and the proof at every sample that an address still holds the one
+//! that is known. An address is given to another code object as soon as the first is freed, so nothing is believed
+//! because of its address alone.
+//!
+//! What proves a code object is read with the sample, in the same call:
+//! * 3.14+: one word of the interpreter, which changes whenever any code object is freed. While it is the same,
+//!   nothing else has to be read.
+//! * 3.12+: `co_version`, a number that is given once. 0 when the numbers have run out; then as before 3.12.
+//! * before: the pointers to the names and the line table, with a digest of what they point to: a freed string's
+//!   address is reused as readily as a code object's.
+
+use super::layout::Layout;
+use super::lines::Search;
+use super::strings::{self, Strings};
+use crate::memory::{Addr, Gather, Memory, Miss};
+use crate::prefetch::{Prefetch, Sight};
+use crate::profile::{Frame, Profile};
+use crate::table::{Full, Index, List, hash_words};
+
+/// How long a code object that is not among the innermost frames is believed without another proof, in ns. To free one,
+/// to make another and to call it through frames that lie deep in a stack takes longer.
+const BELIEVED: u64 = 30_000;
+/// Innermost frames whose code is proven at every sample.
+const ALWAYS: usize = 3;
+/// Bytes of a line table, at most: more than any compiler makes.
+const MAX_LINE_TABLE: i64 = 1 << 28;
+/// The longest type name that is compared.
+const CODE_TYPE: [u8; 5] = *b"code\0";
+
+/// A code object as it was when it was read.
+#[derive(Clone, Copy)]
+pub struct Known {
+    address: Addr,
+    print: Print,
+    /// Rises with every code object that is read, so that what was remembered of the one before at this address
+    /// is not used for this one.
+    serial: u32,
+    function: u32,
+    first_line: i32,
+    line_table: Addr,
+    /// Made by the interpreter to call `__init__` (3.13+), no function of the program.
+    shim: bool,
+    /// The last fetch, the last time and the last interpreter's count that proved it.
+    fetch: u32,
+    proven: u64,
+    generation: Option<u64>,
+}
+
+/// What tells a code object from another one at the same address.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Print {
+    kind: Addr,
+    file_name: Addr,
+    name: Addr,
+    line_table: Addr,
+    first_line: i32,
+    version: u32,
+    digest: u64,
+}
+
+/// A line that was looked up.
+#[derive(Clone, Copy)]
+pub struct Located {
+    address: Addr,
+    position: i64,
+    known: u32,
+    serial: u32,
+    line: u32,
+}
+
+/// The fixed storage of [`Codes`].
+pub struct Storage {
+    /// Code objects.
+    pub known: &'static mut [Known],
+    /// Code objects by address.
+    pub known_index: &'static mut [u32],
+    /// Lines.
+    pub located: &'static mut [Located],
+    /// Lines by code object and position.
+    pub located_index: &'static mut [u32],
+    /// One name; its length is that of the longest name that is kept whole.
+    pub text: &'static mut [u8],
+    /// A second one.
+    pub text2: &'static mut [u8],
+}
+
+/// The code objects that were seen, and their lines.
+pub struct Codes {
+    known: List<Known>,
+    known_index: Index,
+    located: List<Located>,
+    located_index: Index,
+    text: &'static mut [u8],
+    text2: &'static mut [u8],
+    serials: u32,
+    /// Address of the type `code`, once it was seen.
+    code_type: Option<Addr>,
+    fetch: u32,
+}
+
+/// The moment and the place in which a frame was seen.
+#[derive(Clone, Copy)]
+pub struct Context {
+    /// Nanoseconds of any clock that does not go back.
+    pub now: u64,
+    /// Frames above it.
+    pub depth: usize,
+    /// The count of freed code objects that its interpreter gave in this fetch.
+    pub generation: Option<u64>,
+    /// Whether lines are wanted.
+    pub lines: bool,
+}
+
+impl Codes {
+    /// Knows nothing yet.
+    pub fn new(storage: Storage) -> Codes {
+        Codes {
+            known: List::new(storage.known),
+            known_index: Index::new(storage.known_index),
+            located: List::new(storage.located),
+            located_index: Index::new(storage.located_index),
+            text: storage.text,
+            text2: storage.text2,
+            serials: 0,
+            code_type: None,
+            fetch: 0,
+        }
+    }
+
+    /// What was proven so far was proven by an earlier fetch.
+    pub fn next_fetch(&mut self) {
+        self.fetch = self.fetch.wrapping_add(1);
+    }
+
+    /// Function and line of an instruction of the code object at `address`; nothing for one of the interpreter's own.
+    /// What has to be read for that is read late, so it counts only after another fetch. Errors: when there is no
+    /// code object.
+    pub fn locate<M: Gather>(
+        &mut self,
+        prefetch: &Prefetch<M>,
+        layout: &Layout,
+        profile: &mut Profile,
+        (address, position): (Addr, i64),
+        context: Context,
+    ) -> Result<Option<Frame>, Miss> {
+        let position = if context.lines { position } else { 0 };
+        let hash = hash_words(&[address.0, position as u64]);
+        let located = self.located.items();
+        let same = |id: u32| {
+            located.get(id as usize).is_some_and(|l| l.address == address && l.position == position)
+        };
+        let hit = self.located_index.find(hash, same);
+        if let Some(&found) = hit.and_then(|id| self.located.get(id))
+            && self.prove(prefetch, layout, found.known, context)?
+            && let Some(known) = self.known.get(found.known).filter(|k| k.serial == found.serial)
+        {
+            let frame = Frame { function: known.function, line: found.line };
+            return Ok((!known.shim).then_some(frame));
+        }
+        self.learn(prefetch, layout, profile, (address, position), context, hit)
+    }
+
+    /// Looks the long way: the code object first, then the line. `stale`: what was known of this position.
+    #[cold]
+    fn learn<M: Gather>(
+        &mut self,
+        prefetch: &Prefetch<M>,
+        layout: &Layout,
+        profile: &mut Profile,
+        (address, position): (Addr, i64),
+        context: Context,
+        stale: Option<u32>,
+    ) -> Result<Option<Frame>, Miss> {
+        let known = self.find(address);
+        let id = match known {
+            Some(id) if self.prove(prefetch, layout, id, context)? => id,
+            _ => {
+                prefetch.set_late();
+                let new = self.read(prefetch.target(), layout, profile, address)?;
+                self.keep(known, new)
+            }
+        };
+        let Some(&known) = self.known.get(id) else { return Err(Miss::Endless) };
+        let mut line = 0;
+        if context.lines && !known.shim {
+            prefetch.set_late();
+            line = read_line(prefetch.target(), layout, &known, position)?;
+        }
+        self.keep_line(stale, Located { address, position, known: id, serial: known.serial, line });
+        Ok((!known.shim).then_some(Frame { function: known.function, line }))
+    }
+
+    fn find(&self, address: Addr) -> Option<u32> {
+        let known = self.known.items();
+        let same = |id: u32| known.get(id as usize).is_some_and(|k| k.address == address);
+        self.known_index.find(hash_words(&[address.0]), same)
+    }
+
+    /// Whether code object `id` is still the one that is known, as far as this fetch tells.
+    fn prove<M: Gather>(
+        &mut self,
+        prefetch: &Prefetch<M>,
+        layout: &Layout,
+        id: u32,
+        context: Context,
+    ) -> Result<bool, Miss> {
+        let Some(known) = self.known.get_mut(id) else { return Ok(false) };
+        let unchanged = context.generation.is_some() && known.generation == context.generation;
+        let recent = context.depth >= ALWAYS && context.now.wrapping_sub(known.proven) < BELIEVED;
+        if known.fetch == self.fetch || unchanged || recent {
+            return Ok(true);
+        }
+        let print = print(&prefetch.with(Sight::Code), layout, known.address)?;
+        if print != known.print {
+            return Ok(false);
+        }
+        // Read late, it proves nothing yet; the caller will fetch again.
+        if !prefetch.was_late() {
+            (known.fetch, known.proven, known.generation) = (self.fetch, context.now, context.generation);
+        }
+        Ok(true)
+    }
+
+    /// Reads a code object whole.
+    fn read<M: Memory>(
+        &mut self,
+        memory: &M,
+        layout: &Layout,
+        profile: &mut Profile,
+        address: Addr,
+    ) -> Result<Known, Miss> {
+        let print = print(memory, layout, address)?;
+        if self.code_type != Some(print.kind) {
+            let mut name = [0; CODE_TYPE.len()];
+            memory.read(memory.load(print.kind, layout.type_name)?, &mut name)?;
+            if name != CODE_TYPE {
+                return Err(Miss::Nonsense(address));
+            }
+            self.code_type = Some(print.kind);
+        }
+        let file = strings::read(memory, &layout.strings, print.file_name, self.text)?;
+        let name = strings::read(memory, &layout.strings, print.name, self.text2)?;
+        let file = self.text.get(..file).unwrap_or_default();
+        let name = self.text2.get(..name).unwrap_or_default();
+        self.serials = self.serials.wrapping_add(1);
+        Ok(Known {
+            address,
+            print,
+            serial: self.serials,
+            function: profile.function(file, name),
+            first_line: print.first_line,
+            line_table: print.line_table,
+            // `_Py_MakeShimCode` (codeobject.c) uses one string for both names and begins at line 0.
+            shim: print.first_line == 0 && print.file_name == print.name,
+            fetch: self.fetch.wrapping_sub(1),
+            proven: 0,
+            generation: None,
+        })
+    }
+
+    fn keep(&mut self, old: Option<u32>, new: Known) -> u32 {
+        if let Some((id, place)) = old.and_then(|id| Some((id, self.known.get_mut(id)?))) {
+            *place = new;
+            return id;
+        }
+        self.try_keep(new).unwrap_or_else(|Full| {
+            self.forget();
+            self.try_keep(new).unwrap_or(u32::MAX)
+        })
+    }
+
+    fn try_keep(&mut self, new: Known) -> Result<u32, Full> {
+        let id = self.known.push(new)?;
+        let known = self.known.items();
+        let hash_of = |id: u32| known.get(id as usize).map_or(0, |k| hash_words(&[k.address.0]));
+        self.known_index.insert(hash_words(&[new.address.0]), id, hash_of)?;
+        Ok(id)
+    }
+
+    /// All that is known can be read again.
+    fn forget(&mut self) {
+        self.known.truncate(0);
+        self.known_index.clear();
+        self.forget_lines();
+    }
+
+    fn forget_lines(&mut self) {
+        self.located.truncate(0);
+        self.located_index.clear();
+    }
+
+    fn keep_line(&mut self, old: Option<u32>, new: Located) {
+        if let Some(place) = old.and_then(|id| self.located.get_mut(id)) {
+            *place = new;
+            return;
+        }
+        if self.try_keep_line(new).is_err() {
+            self.forget_lines();
+            let _ = self.try_keep_line(new);
+        }
+    }
+
+    fn try_keep_line(&mut self, new: Located) -> Result<(), Full> {
+        let id = self.located.push(new)?;
+        let located = self.located.items();
+        let hash = |l: &Located| hash_words(&[l.address.0, l.position as u64]);
+        self.located_index.insert(hash(&new), id, |id| located.get(id as usize).map_or(0, hash))
+    }
+}
+
+fn print<M: Memory>(memory: &M, layout: &Layout, code: Addr) -> Result<Print, Miss> {
+    let fields = &layout.code;
+    let mut print = Print {
+        kind: memory.load(code, layout.object_type)?,
+        file_name: memory.load(code, fields.file_name)?,
+        name: memory.load(code, fields.name)?,
+        line_table: memory.load(code, fields.line_table)?,
+        first_line: memory.load(code, fields.first_line)?,
+        version: match fields.version {
+            Some(field) => memory.load(code, field)?,
+            None => 0,
+        },
+        digest: 0,
+    };
+    if print.version == 0 {
+        let text = match layout.strings {
+            Strings::Bytes { data, .. } => data,
+            Strings::Unicode { ascii, .. } => ascii,
+        };
+        print.digest = hash_words(&[
+            digest(memory, layout, print.file_name, text)?,
+            digest(memory, layout, print.name, text)?,
+            digest(memory, layout, print.line_table, layout.bytes.first)?,
+        ]);
+    }
+    Ok(print)
+}
+
+/// A digest of an object with a length and a hash in its head and at least as many bytes from `first` on: of its head
+/// and of its first and last words.
+fn digest<M: Memory>(memory: &M, layout: &Layout, object: Addr, first: u32) -> Result<u64, Miss> {
+    const HEAD: u64 = 4;
+    const TAIL: u64 = 3;
+    let start = layout.bytes.size.of(object);
+    let length = memory.word::<u64>(start)?.min(MAX_LINE_TABLE as u64);
+    let words = (u64::from(first - layout.bytes.size.offset()) + length) / 8;
+    let head = 0..words.min(HEAD);
+    let tail = words.saturating_sub(TAIL).max(head.end)..words;
+    let mut digest = length;
+    for word in head.chain(tail) {
+        digest = hash_words(&[digest, memory.word(start.plus(8 * word))?]);
+    }
+    Ok(digest)
+}
+
+/// The line of an instruction: what the table says, or that of the `def` where it says that there is none.
+fn read_line<M: Memory>(memory: &M, layout: &Layout, known: &Known, position: i64) -> Result<u32, Miss> {
+    let mut search = Search::new(layout.lines, known.first_line, position);
+    let size = memory.load(known.line_table, layout.bytes.size)?;
+    if !(0..=MAX_LINE_TABLE).contains(&size) {
+        return Err(Miss::Nonsense(known.line_table));
+    }
+    let (mut at, end) = (0, size as u64);
+    let mut window = [0; 2048];
+    while at < end {
+        let part = window.len().min((end - at) as usize);
+        let bytes = window.get_mut(..part).unwrap_or_default();
+        memory.read(known.line_table.plus(u64::from(layout.bytes.first) + at), bytes)?;
+        if search.feed(bytes) {
+            break;
+        }
+        at += part as u64;
+    }
+    Ok(search.line().unwrap_or(known.first_line).max(0) as u32)
+}

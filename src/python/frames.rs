@@ -1,0 +1,139 @@
+//! The walk over the frames of one thread, written once for all versions.
+//!
+//! It is naive and reads one field after the other; `Prefetch` makes that cheap. What it asks for with which
+//! [`Sight`] is what makes a stack of a running thread right: the chain and the callers' positions must hold still
+//! around the moment for which the innermost frame was read, and only that frame's own position may move.
+
+use super::layout::{Copies, CurrentFrame, Layout, Position};
+use crate::memory::{Addr, Gather, Memory, Miss};
+use crate::prefetch::{Prefetch, STILL_FRAMES, Sight};
+use crate::table::List;
+
+/// A frame as it was found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Seen {
+    /// Its code object.
+    pub code: Addr,
+    /// Byte offset of the instruction that it is at, from the start of the bytecode. Negative before the first.
+    pub position: i64,
+}
+
+/// How a walk ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum End {
+    /// At the outermost frame.
+    Whole,
+    /// At the end of the storage for frames.
+    Cut,
+}
+
+/// Puts the frames of thread state `thread` into `frames`, the innermost first, as they were at the moment that
+/// `prefetch` looks at. Errors: `Moved` when that cannot be said, others when what is there is no chain of frames.
+pub fn walk<M: Gather>(
+    prefetch: &Prefetch<M>,
+    layout: &Layout,
+    thread: Addr,
+    frames: &mut List<Seen>,
+) -> Result<End, Miss> {
+    frames.truncate(0);
+    let mut next = innermost(prefetch, layout, thread)?;
+    let mut depth = 0;
+    while let Some(frame) = next {
+        let sight = if depth <= STILL_FRAMES { Sight::Still(depth) } else { Sight::Deep };
+        let step = read_frame(prefetch, layout, frame, sight)?;
+        // The oldest frame that is seen twice is on the other side of the line as well: what is below it held still
+        // from the reading of the deep frames on, because this one did.
+        if depth == STILL_FRAMES && read_frame(prefetch, layout, frame, Sight::Deep)? != step {
+            return Err(Miss::Moved);
+        }
+        if let Some(seen) = step.seen
+            && frames.push(seen).is_err()
+        {
+            return Ok(End::Cut);
+        }
+        next = step.previous;
+        depth += 1;
+        // Shims take no place in `frames`, so the storage alone does not bound the walk.
+        if depth > MAX_STEPS {
+            return Err(Miss::Endless);
+        }
+    }
+    Ok(End::Whole)
+}
+
+/// Frames of a stack, the ones to skip included: more than the storage for frames holds.
+const MAX_STEPS: usize = 1 << 16;
+
+fn innermost<M: Gather>(prefetch: &Prefetch<M>, layout: &Layout, thread: Addr) -> Result<Option<Addr>, Miss> {
+    match layout.current_frame {
+        CurrentFrame::InThread(field) => prefetch.with(Sight::Once).load(thread, field),
+        CurrentFrame::InCFrame { cframe, current } => {
+            // Still, or the pointer could be read from a _PyCFrame that is no longer the current one.
+            let cframe = prefetch.with(Sight::Still(0)).load(thread, cframe)?;
+            prefetch.with(Sight::Once).load(cframe, current)
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Step {
+    seen: Option<Seen>,
+    previous: Option<Addr>,
+}
+
+fn read_frame<M: Gather>(
+    prefetch: &Prefetch<M>,
+    layout: &Layout,
+    frame: Addr,
+    sight: Sight,
+) -> Result<Step, Miss> {
+    let memory = prefetch.with(sight);
+    let fields = &layout.frame;
+    let previous = memory.load(frame, fields.previous)?;
+    if let Some(owner) = fields.owner
+        && memory.load(frame, owner.field)? >= owner.shim
+    {
+        return Ok(Step { seen: None, previous });
+    }
+    let code = Addr(memory.load(frame, fields.code)? & !fields.tag_mask);
+    if code.0 == 0 {
+        return Err(Miss::Moved); // a frame that is being cleared or made
+    }
+    // The innermost frame moves from instruction to instruction while it lives.
+    let sight = if sight == Sight::Still(0) { Sight::Glimpse } else { sight };
+    let position = position(prefetch, &prefetch.with(sight), layout, frame, code)?;
+    Ok(Step { seen: Some(Seen { code, position }), previous })
+}
+
+fn position<M: Gather, F: Memory>(
+    prefetch: &Prefetch<M>,
+    memory: &F,
+    layout: &Layout,
+    frame: Addr,
+    code: Addr,
+) -> Result<i64, Miss> {
+    match layout.frame.position {
+        Position::Index { lasti, unit } => Ok(i64::from(memory.load(frame, lasti)?) * unit),
+        Position::Pointer { instruction, bytecode, copies } => {
+            let instruction = memory.load(frame, instruction)?;
+            let start = match copies {
+                Some(copies) => {
+                    copy_in_use(&prefetch.with(Sight::Code), copies, code, memory.load(frame, copies.index)?)?
+                }
+                None => code.plus(u64::from(bytecode)),
+            };
+            Ok(instruction.from_base(start))
+        }
+    }
+}
+
+/// Where the copy of the bytecode begins that a frame runs (`_PyFrame_GetBytecode`, pycore_interpframe.h): the array
+/// holds a length and then pointers.
+fn copy_in_use<M: Memory>(memory: &M, copies: Copies, code: Addr, index: i32) -> Result<Addr, Miss> {
+    let array = memory.load(code, copies.array)?;
+    let size = memory.word::<i64>(array)?;
+    if index < 0 || i64::from(index) >= size {
+        return Err(Miss::Nonsense(array));
+    }
+    memory.word(array.plus(8 + 8 * index as u64))
+}

@@ -1,0 +1,54 @@
+//! Folded stacks, what flamegraph.pl and its kin read: one line a stack, from the root to the innermost frame, then
+//! a space and how often it was seen.
+//!
+//! ```text
+//! (idle) 17
+//! app.py:<module>:30;app.py:serve:12;lib/http.py:parse:88 214
+//! ```
+
+use super::escape::{self, Notation};
+use super::{Sink, put_number};
+use crate::profile::{Frame, Profile, Sorted};
+
+/// Writes `sorted`. `lines`: with line numbers.
+pub fn write(sorted: &Sorted, lines: bool, out: &mut impl Sink) {
+    let profile = &sorted.profile;
+    let counts = &profile.counts;
+    for (name, count) in
+        [(&b"(idle)"[..], counts.idle), (b"(failed)", counts.failed), (b"(truncated)", counts.truncated)]
+    {
+        if count > 0 {
+            out.put(name);
+            put_count(count, out);
+        }
+    }
+    for (id, node) in sorted.stacks() {
+        for depth in 1..=node.depth {
+            if depth > 1 {
+                out.put(b";");
+            }
+            put_frame(profile, profile.node(profile.ancestor(id, depth)).frame, lines, out);
+        }
+        put_count(node.count, out);
+    }
+}
+
+/// `file:function:line`, or without the line.
+pub fn put_frame(profile: &Profile, frame: Frame, lines: bool, out: &mut impl Sink) {
+    let (file, name) = profile.function_names(frame.function);
+    if !file.is_empty() {
+        escape::put(out, Notation::FoldedFile, file);
+        out.put(b":");
+    }
+    escape::put(out, Notation::FoldedFunction, name);
+    if lines {
+        out.put(b":");
+        put_number(frame.line.into(), out);
+    }
+}
+
+fn put_count(count: u64, out: &mut impl Sink) {
+    out.put(b" ");
+    put_number(count, out);
+    out.put(b"\n");
+}

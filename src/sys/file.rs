@@ -1,0 +1,103 @@
+//! Files of the target, as memory whose addresses are offsets: regular ones only, opened without waiting for anybody,
+//! read and never mapped, and below the target's root with links resolved inside that root.
+
+use super::proc::Path;
+use crate::memory::{Addr, Memory, Miss};
+use rustix::fd::OwnedFd;
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2};
+use rustix::io::Errno;
+use rustix::process::Pid;
+
+/// A file that is open for reading.
+pub struct Open(OwnedFd);
+
+const FLAGS: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+
+impl Open {
+    /// The regular file at `path`. Errors: NODEV when it is something else.
+    pub fn regular(path: &[u8]) -> Result<Open, Errno> {
+        Open::checked(openat(CWD, path, FLAGS, Mode::empty())?)
+    }
+
+    /// The file behind the mapping of `pid` from `start` to `end`, even if it has no name any more. Errors: EPERM
+    /// without CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN (proc_pid_map_files(5)).
+    pub fn mapped(pid: Pid, start: Addr, end: Addr) -> Result<Open, Errno> {
+        let mut name = [0; 33];
+        let len = hex_range(start.0, end.0, &mut name);
+        Open::regular(Path::new(pid, &[b"map_files", name.get(..len).unwrap_or_default()]).bytes())
+    }
+
+    /// The file at `path` in the root directory of `pid`. Errors: NOSYS before Linux 5.6, where links could lead out.
+    pub fn in_root(pid: Pid, path: &[u8]) -> Result<Open, Errno> {
+        let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = openat(CWD, Path::new(pid, &[b"root"]).bytes(), directory, Mode::empty())?;
+        Open::checked(openat2(
+            &root,
+            path,
+            FLAGS,
+            Mode::empty(),
+            ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
+        )?)
+    }
+
+    fn checked(file: OwnedFd) -> Result<Open, Errno> {
+        let kind = FileType::from_raw_mode(fstat(&file)?.st_mode);
+        if kind == FileType::RegularFile { Ok(Open(file)) } else { Err(Errno::NODEV) }
+    }
+}
+
+/// `start-end` in hexadecimal, as `/proc/PID/map_files` names its entries.
+fn hex_range(start: u64, end: u64, into: &mut [u8; 33]) -> usize {
+    let mut len = 0;
+    for (i, number) in [start, end].into_iter().enumerate() {
+        let digits = (64 - number.leading_zeros() as usize).div_ceil(4).max(1);
+        let hex = (0..digits).rev().map(|digit| match (number >> (4 * digit) & 15) as u8 {
+            digit @ 0..10 => b'0' + digit,
+            digit => b'a' + digit - 10,
+        });
+        let dash = if i == 0 { None } else { Some(b'-') };
+        for byte in dash.into_iter().chain(hex) {
+            if let Some(to) = into.get_mut(len) {
+                *to = byte;
+                len += 1;
+            }
+        }
+    }
+    len
+}
+
+impl Memory for Open {
+    fn read(&self, at: Addr, into: &mut [u8]) -> Result<(), Miss> {
+        let mut done = 0;
+        while let Some(rest) = into.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            match rustix::io::pread(&self.0, rest, at.0.wrapping_add(done as u64)) {
+                Ok(n) if n > 0 => done += n,
+                _ => return Err(Miss::Fault(at)),
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn map_files_are_named_in_hexadecimal() {
+        let mut name = [0; 33];
+        let len = hex_range(0x40_0000, 0x7fff_ffff_f000, &mut name);
+        assert_eq!(&name[..len], b"400000-7ffffffff000");
+        let len = hex_range(0, u64::MAX, &mut name);
+        assert_eq!(&name[..len], b"0-ffffffffffffffff");
+    }
+
+    #[test]
+    fn only_regular_files_are_opened() {
+        assert_eq!(Open::regular(b"/dev/zero").err(), Some(Errno::NODEV));
+        assert_eq!(Open::regular(b"/proc").err(), Some(Errno::NODEV));
+        let file = Open::regular(b"/proc/self/exe").expect("the test program");
+        assert_eq!(file.word::<u32>(Addr(0)), Ok(u32::from_le_bytes(*b"\x7fELF")));
+        assert!(file.word::<u8>(Addr(1 << 40)).is_err());
+    }
+}

@@ -1,0 +1,64 @@
+//! Writing to a descriptor through a buffer. The first error is kept and returned at the end; nothing is written
+//! after it.
+
+use crate::report::Sink;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
+
+/// Where the profile or a message goes.
+pub struct Output {
+    file: Option<OwnedFd>,
+    /// Used when there is no file of our own.
+    standard: BorrowedFd<'static>,
+    buffer: [u8; 4096],
+    len: usize,
+    error: Option<Errno>,
+}
+
+impl Output {
+    /// Standard output or standard error.
+    pub fn to(standard: BorrowedFd<'static>) -> Output {
+        Output { file: None, standard, buffer: [0; 4096], len: 0, error: None }
+    }
+
+    /// The file at `path`, made or emptied.
+    pub fn create(path: &[u8]) -> Result<Output, Errno> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOCTTY;
+        let file = openat(CWD, path, flags, Mode::from_raw_mode(0o644))?;
+        Ok(Output { file: Some(file), ..Output::to(super::stdout()) })
+    }
+
+    fn write(&mut self) {
+        let fd = self.file.as_ref().map_or(self.standard, |file| file.as_fd());
+        let mut rest = self.buffer.get(..self.len).unwrap_or_default();
+        while !rest.is_empty() && self.error.is_none() {
+            match rustix::io::write(fd, rest) {
+                Ok(n) => rest = rest.get(n..).unwrap_or_default(),
+                Err(Errno::INTR) => {}
+                Err(errno) => self.error = Some(errno),
+            }
+        }
+        self.len = 0;
+    }
+
+    /// Writes what is left. Errors: the first that happened.
+    pub fn finish(mut self) -> Result<(), Errno> {
+        self.write();
+        self.error.map_or(Ok(()), Err)
+    }
+}
+
+impl Sink for Output {
+    fn put(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            if self.len == self.buffer.len() {
+                self.write();
+            }
+            if let Some(slot) = self.buffer.get_mut(self.len) {
+                *slot = byte;
+                self.len += 1;
+            }
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Files below `/proc` of a process, and the numbers in their names. Opened without blocking, read into the
+//! caller's buffer.
+
+use rustix::fd::OwnedFd;
+use rustix::fs::{Mode, OFlags, RawDir, open};
+use rustix::io::Errno;
+use rustix::process::Pid;
+
+/// The path `/proc/PID/…`, built in place. 96 bytes hold every path that this program makes.
+pub struct Path {
+    bytes: [u8; 96],
+    len: usize,
+}
+
+impl Path {
+    /// `/proc/PID`, then each of `parts` behind a slash.
+    pub fn new(pid: Pid, parts: &[&[u8]]) -> Path {
+        let mut path = Path { bytes: [0; 96], len: 0 };
+        path.push(b"/proc/");
+        path.push(crate::text::Decimal::new(pid.as_raw_nonzero().get() as u64).bytes());
+        for part in parts {
+            path.push(b"/");
+            path.push(part);
+        }
+        path
+    }
+
+    fn push(&mut self, part: &[u8]) {
+        if let Some(to) = self.bytes.get_mut(self.len..self.len + part.len()) {
+            to.copy_from_slice(part);
+            self.len += part.len();
+        }
+    }
+
+    /// The path's bytes.
+    pub fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+}
+
+/// Opens `path` for reading: never waits for a writer of a FIFO, never makes a terminal ours.
+pub fn open_read(path: &[u8]) -> Result<OwnedFd, Errno> {
+    open(path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY, Mode::empty())
+}
+
+/// Reads a whole small file into `into`: the part that it filled.
+pub fn read_file<'a>(path: &[u8], into: &'a mut [u8]) -> Result<&'a [u8], Errno> {
+    let file = open_read(path)?;
+    let mut len = 0;
+    while let Some(rest) = into.get_mut(len..).filter(|rest| !rest.is_empty()) {
+        match rustix::io::read(&file, rest)? {
+            0 => break,
+            n => len += n,
+        }
+    }
+    Ok(into.get(..len).unwrap_or_default())
+}
+
+/// Calls `visit` with every number that names an entry of the directory `path`, such as the threads in `task`.
+pub fn numbers(path: &[u8], mut visit: impl FnMut(u64)) -> Result<(), Errno> {
+    let dir = open(path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::DIRECTORY, Mode::empty())?;
+    let mut buffer = [core::mem::MaybeUninit::uninit(); 4096];
+    let mut entries = RawDir::new(dir, &mut buffer);
+    while let Some(entry) = entries.next() {
+        if let Some(number) = crate::text::decimal(entry?.file_name().to_bytes()) {
+            visit(number);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,216 @@
+//! Fixed storage: vectors and a hash index over memory that the caller provides. Nothing grows beyond it: what does
+//! not fit is refused, and the caller counts it.
+
+/// The storage is used up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
+
+/// A vector in fixed storage.
+pub struct List<T: 'static> {
+    slots: &'static mut [T],
+    len: usize,
+}
+
+impl<T: Copy> List<T> {
+    /// An empty list that holds as much as `slots` does.
+    pub fn new(slots: &'static mut [T]) -> List<T> {
+        List { slots, len: 0 }
+    }
+
+    /// Appends `item`: its number.
+    pub fn push(&mut self, item: T) -> Result<u32, Full> {
+        let slot = self.slots.get_mut(self.len).ok_or(Full)?;
+        *slot = item;
+        self.len += 1;
+        Ok((self.len - 1) as u32)
+    }
+
+    /// The items.
+    pub fn items(&self) -> &[T] {
+        self.slots.get(..self.len).unwrap_or_default()
+    }
+
+    /// The items, to be changed.
+    pub fn items_mut(&mut self) -> &mut [T] {
+        self.slots.get_mut(..self.len).unwrap_or_default()
+    }
+
+    /// Item `id`, if there is one.
+    pub fn get(&self, id: u32) -> Option<&T> {
+        self.items().get(id as usize)
+    }
+
+    /// Item `id`, to be changed.
+    pub fn get_mut(&mut self, id: u32) -> Option<&mut T> {
+        self.items_mut().get_mut(id as usize)
+    }
+
+    /// Keeps the first `len` items.
+    pub fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}
+
+/// Finds the number of an item by a hash of its key: open addressing, linear probing. It begins small and doubles
+/// within its storage, so that few items touch few pages.
+pub struct Index {
+    /// Number + 1 of an item, 0 in a free slot.
+    slots: &'static mut [u32],
+    /// A power of two.
+    size: usize,
+    count: usize,
+}
+
+const SMALLEST: usize = 256;
+
+impl Index {
+    /// An empty index over `slots`, a power of two many, all zero. It takes a quarter as many items.
+    pub fn new(slots: &'static mut [u32]) -> Index {
+        let size = SMALLEST.min(slots.len());
+        Index { slots, size, count: 0 }
+    }
+
+    /// The item under `hash` that `is_it` accepts.
+    #[inline]
+    pub fn find(&self, hash: u64, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {
+        let mask = self.size.wrapping_sub(1);
+        let mut at = hash as usize & mask;
+        for _ in 0..self.size {
+            let id = self.slots.get(at)?.checked_sub(1)?;
+            if is_it(id) {
+                return Some(id);
+            }
+            at = (at + 1) & mask;
+        }
+        None
+    }
+
+    /// Adds item `id` under `hash`. `hash_of` gives the hash of every item that was added before.
+    pub fn insert(&mut self, hash: u64, id: u32, hash_of: impl Fn(u32) -> u64) -> Result<(), Full> {
+        if 2 * (self.count + 1) > self.size {
+            self.double(hash_of)?;
+        }
+        self.place(hash, id);
+        self.count += 1;
+        Ok(())
+    }
+
+    fn place(&mut self, hash: u64, id: u32) {
+        let mask = self.size - 1;
+        let mut at = hash as usize & mask;
+        while let Some(slot) = self.slots.get_mut(at) {
+            if *slot == 0 {
+                *slot = id + 1;
+                return;
+            }
+            at = (at + 1) & mask;
+        }
+    }
+
+    /// Twice the slots: all items are placed anew. They are parked in the upper half of the storage meanwhile.
+    fn double(&mut self, hash_of: impl Fn(u32) -> u64) -> Result<(), Full> {
+        let (old, size) = (self.size, 2 * self.size);
+        let (front, parked) = self.slots.get_mut(..2 * size).ok_or(Full)?.split_at_mut(size);
+        let (items, parked) = (front.get_mut(..old).ok_or(Full)?, parked.get_mut(..old).ok_or(Full)?);
+        parked.copy_from_slice(items);
+        items.fill(0);
+        self.size = size;
+        for at in size..size + old {
+            let Some(slot) = self.slots.get_mut(at) else { break };
+            if let Some(id) = core::mem::take(slot).checked_sub(1) {
+                self.place(hash_of(id), id);
+            }
+        }
+        Ok(())
+    }
+
+    /// The storage, for another use.
+    pub fn into_storage(self) -> &'static mut [u32] {
+        self.slots
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        if let Some(used) = self.slots.get_mut(..self.size) {
+            used.fill(0);
+        }
+        self.size = SMALLEST.min(self.slots.len());
+        self.count = 0;
+    }
+}
+
+/// A hash of some words: each is mixed in by a multiplication whose upper half is folded down.
+#[inline]
+pub fn hash_words(words: &[u64]) -> u64 {
+    words.iter().fold(0x9e37_79b9_7f4a_7c15, |hash, word| mix(hash ^ word))
+}
+
+/// A hash of bytes.
+pub fn hash_bytes(bytes: &[u8]) -> u64 {
+    let mut chunks = bytes.chunks_exact(8);
+    let whole = chunks.by_ref().filter_map(|chunk| chunk.try_into().ok().map(u64::from_le_bytes));
+    let hash = whole.fold(bytes.len() as u64, |hash, word| mix(hash ^ word));
+    chunks.remainder().iter().fold(hash, |hash, &byte| mix(hash ^ u64::from(byte)))
+}
+
+#[inline]
+fn mix(word: u64) -> u64 {
+    let wide = u128::from(word ^ 0xa076_1d64_78bd_642f) * 0xe703_7ed1_a0b4_28db;
+    wide as u64 ^ (wide >> 64) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{boxed::Box, vec, vec::Vec};
+
+    fn slots(count: usize) -> &'static mut [u32] {
+        Box::leak(vec![0; count].into_boxed_slice())
+    }
+
+    #[test]
+    fn every_item_is_found_again_while_the_index_grows() {
+        let mut index = Index::new(slots(1 << 14));
+        let keys: Vec<u64> = (0..1 << 12).map(|i| i * 0x1_0000).collect();
+        let hash = |id: u32| hash_words(&[keys[id as usize]]);
+        for id in 0..keys.len() as u32 {
+            assert_eq!(index.find(hash(id), |other| other == id), None);
+            index.insert(hash(id), id, hash).unwrap();
+            for known in (0..=id).step_by(97) {
+                assert_eq!(index.find(hash(known), |other| other == known), Some(known));
+            }
+        }
+        assert_eq!(index.insert(0, 1 << 12, hash), Err(Full));
+        index.clear();
+        assert_eq!(index.find(hash(5), |other| other == 5), None);
+    }
+
+    #[test]
+    fn a_list_says_when_it_is_full() {
+        let mut list = List::new(slots(2));
+        assert_eq!((list.push(7), list.push(8), list.push(9)), (Ok(0), Ok(1), Err(Full)));
+        assert_eq!(list.items(), [7, 8]);
+        list.truncate(1);
+        assert_eq!(list.get(1), None);
+    }
+
+    #[test]
+    fn hashes_tell_lengths_and_tails_apart() {
+        let texts: [&[u8]; 6] = [b"", b"\0", b"\0\0", b"abcdefgh", b"abcdefgh\0", b"abcdefgi"];
+        for (i, a) in texts.iter().enumerate() {
+            for b in &texts[i + 1..] {
+                assert_ne!(hash_bytes(a), hash_bytes(b));
+            }
+        }
+    }
+}

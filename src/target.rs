@@ -1,0 +1,200 @@
+//! A process to be looked at: whether it may be, how its memory is read, and which images are mapped in it.
+
+use crate::error::Error;
+use crate::maps::{Lines, Mapping};
+use crate::memory::{Addr, Memory as _, Span};
+use crate::sys::proc::{Path, open_read, read_file};
+use crate::sys::remote::Remote;
+use crate::text::{Decimal, leading_decimal};
+use rustix::fs::{OFlags, readlinkat_raw};
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
+
+/// An ELF image in the target.
+#[derive(Clone, Copy)]
+pub struct Mapped {
+    /// Start and end of the mapping that holds the beginning of the file.
+    pub start: Addr,
+    /// The byte behind it.
+    pub end: Addr,
+    /// What it is, as far as its name tells; lower ones are looked at first.
+    pub rank: Rank,
+    /// Its path in `names`, and where its last part begins.
+    path: (u32, u32),
+    name: u32,
+}
+
+/// What an image is. The dynamic linker resolves a symbol in this order, too.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(u8)]
+pub enum Rank {
+    /// The program itself.
+    Executable,
+    /// A library called `libpython…`.
+    Libpython,
+    /// Any other.
+    Other,
+}
+
+/// The images of a process.
+pub struct Images {
+    list: &'static mut [Mapped],
+    len: usize,
+    names: &'static mut [u8],
+    names_len: usize,
+}
+
+/// Bytes that hold any line of `/proc/PID/maps`, and a part of the file at a time.
+const MAPS_BUFFER: usize = 32 << 10;
+
+impl Images {
+    /// No image yet, and room for some.
+    pub fn new(list: &'static mut [Mapped], names: &'static mut [u8]) -> Images {
+        Images { list, len: 0, names, names_len: 0 }
+    }
+
+    /// All of them, by rank.
+    pub fn iter(&self) -> impl Iterator<Item = &Mapped> + Clone {
+        self.list.get(..self.len).unwrap_or_default().iter()
+    }
+
+    /// The last part of its path.
+    pub fn name(&self, image: &Mapped) -> &[u8] {
+        self.names.get(image.name as usize..image.path.1 as usize).unwrap_or_default()
+    }
+
+    /// Its path, as seen from the target's root or from ours. Empty where only the last part was kept.
+    pub fn path(&self, image: &Mapped) -> &[u8] {
+        self.names.get(image.path.0 as usize..image.path.1 as usize).unwrap_or_default()
+    }
+
+    /// Reads which images process `pid` has mapped. What does not fit into the list is left out.
+    pub fn read(&mut self, pid: Pid) -> Result<(), Errno> {
+        (self.len, self.names_len) = (0, 0);
+        let mut link = [0; 4096];
+        let executable = executable(pid, &mut link);
+        let file = open_read(Path::new(pid, &[b"maps"]).bytes())?;
+        let mut buffer = [0; MAPS_BUFFER];
+        let mut have = 0;
+        loop {
+            let n = rustix::io::read(&file, buffer.get_mut(have..).unwrap_or_default())?;
+            let whole = buffer.get(..have + n).unwrap_or_default();
+            let mut lines = Lines::new(whole);
+            lines.by_ref().for_each(|mapping| self.add(&mapping, executable));
+            let taken = lines.taken();
+            have = have + n - taken;
+            if n == 0 || (taken == 0 && have == buffer.len()) {
+                break;
+            }
+            buffer.copy_within(taken..taken + have, 0);
+        }
+        self.list
+            .get_mut(..self.len)
+            .unwrap_or_default()
+            .sort_unstable_by_key(|image| (image.rank, image.start));
+        Ok(())
+    }
+
+    fn add(&mut self, mapping: &Mapping<'_>, executable: &[u8]) {
+        // The first mapping of a file holds its ELF header. One without a file can hold none.
+        if mapping.offset != 0 || mapping.inode == 0 || !mapping.readable {
+            return;
+        }
+        let path = mapping.path();
+        let name = path.rsplit(|&b| b == b'/').next().unwrap_or(path);
+        let rank = match () {
+            () if mapping.name == executable => Rank::Executable,
+            () if name.starts_with(b"libpython") => Rank::Libpython,
+            () => Rank::Other,
+        };
+        // The beginning of a file may be mapped again, for its data.
+        let known = |image: &&Mapped| self.name(image) == name && image.rank != Rank::Other;
+        if self.iter().any(|image| known(&image)) {
+            return;
+        }
+        let kept = if rank == Rank::Other { name } else { path };
+        let path = (self.names_len as u32, (self.names_len + kept.len()) as u32);
+        let slot = self.list.get_mut(self.len);
+        let (Some(slot), Some(to)) = (slot, self.names.get_mut(path.0 as usize..path.1 as usize)) else {
+            return;
+        };
+        to.copy_from_slice(kept);
+        *slot =
+            Mapped { start: mapping.start, end: mapping.end, rank, path, name: path.1 - name.len() as u32 };
+        self.len += 1;
+        self.names_len += kept.len();
+    }
+}
+
+/// The path of the program, as the kernel writes it in `maps`, too.
+fn executable(pid: Pid, into: &mut [u8]) -> &[u8] {
+    let path = Path::new(pid, &[b"exe"]);
+    let len = readlinkat_raw(rustix::fs::CWD, path.bytes(), &mut *into).unwrap_or(0);
+    into.get(..len).unwrap_or_default()
+}
+
+/// The memory of process `pid`. Errors: what stands in the way.
+pub fn open(pid: Pid) -> Result<Remote, Error<'static>> {
+    let number = pid.as_raw_nonzero().get() as u64;
+    let mut stat = [0; 1024];
+    match read_file(Path::new(pid, &[b"stat"]).bytes(), &mut stat) {
+        Ok(stat) => look_at_stat(number, stat)?,
+        Err(Errno::NOENT) if test_kill_process(pid) == Err(Errno::SRCH) => {
+            return Err(Error::NoProcess(number));
+        }
+        Err(errno) => return Err(Error::Denied(number, errno)),
+    }
+    let remote = Remote::new(pid, None);
+    // Nothing is mapped at 0: a process that may be read says EFAULT.
+    match remote.read_ranges(&[Span { base: 0, len: 1 }], &mut [0]) {
+        Ok(_) | Err(Errno::FAULT) => return Ok(remote),
+        Err(_) => {}
+    }
+    match rustix::fs::open(
+        Path::new(pid, &[b"mem"]).bytes(),
+        OFlags::RDONLY | OFlags::CLOEXEC,
+        rustix::fs::Mode::empty(),
+    ) {
+        Ok(file) => Ok(Remote::new(pid, Some(file))),
+        Err(errno) => Err(Error::Denied(number, errno)),
+    }
+}
+
+/// State and flags of a process (proc_pid_stat(5)): fields 3 and 9, counted from the end of the name.
+fn look_at_stat(pid: u64, stat: &[u8]) -> Result<(), Error<'static>> {
+    const PF_KTHREAD: u64 = 0x20_0000;
+    let name_end = stat.iter().rposition(|&b| b == b')').unwrap_or(0);
+    let mut fields = stat.get(name_end..).unwrap_or_default().split(|&b| b == b' ').skip(1);
+    if matches!(fields.next(), Some(b"Z" | b"X")) {
+        return Err(Error::Zombie(pid));
+    }
+    let flags = fields.nth(5).and_then(leading_decimal).map_or(0, |(flags, _)| flags);
+    if flags & PF_KTHREAD != 0 { Err(Error::Kernel(pid)) } else { Ok(()) }
+}
+
+/// The kernel's thread id of a `pthread_t`, where the C library keeps it: in glibc's `struct pthread` (nptl/descr.h) or
+/// in musl's (src/internal/pthread_impl.h). Which of both is told by which is a thread of the process.
+pub fn native_id(remote: &Remote, pid: Pid, pthread: u64) -> Option<Pid> {
+    const PLACES: [u64; 2] = [720, 48];
+    PLACES.into_iter().find_map(|place| {
+        let tid = remote.word::<u32>(Addr(pthread).plus(place)).ok()?;
+        is_thread(pid, tid)
+    })
+}
+
+/// `tid`, if it is a thread of `pid`.
+pub fn is_thread(pid: Pid, tid: u32) -> Option<Pid> {
+    let path = Path::new(pid, &[b"task", Decimal::new(u64::from(tid)).bytes(), b"stat"]);
+    open_read(path.bytes()).ok()?;
+    Pid::from_raw(tid as i32)
+}
+
+/// Whether thread `tid` runs or is ready to (state R of proc_pid_stat(5)).
+pub fn on_processor(pid: Pid, tid: Pid) -> bool {
+    let mut buffer = [0; 512];
+    let tid = Decimal::new(tid.as_raw_nonzero().get() as u64);
+    let path = Path::new(pid, &[b"task", tid.bytes(), b"stat"]);
+    let stat = read_file(path.bytes(), &mut buffer).unwrap_or_default();
+    let end = stat.iter().rposition(|&b| b == b')').unwrap_or(0);
+    stat.get(end..).is_some_and(|rest| rest.starts_with(b") R"))
+}

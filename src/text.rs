@@ -1,0 +1,69 @@
+//! Numbers as text and back, without `core::fmt`.
+
+/// The decimal digits of a number.
+pub struct Decimal {
+    digits: [u8; 20],
+    start: usize,
+}
+
+impl Decimal {
+    /// The digits of `number`.
+    pub fn new(mut number: u64) -> Decimal {
+        let mut digits = [b'0'; 20];
+        let mut start = 20;
+        for (i, digit) in digits.iter_mut().enumerate().rev() {
+            *digit = b'0' + (number % 10) as u8;
+            number /= 10;
+            start = i;
+            if number == 0 {
+                break;
+            }
+        }
+        Decimal { digits, start }
+    }
+
+    /// At least one digit, no leading zeros.
+    pub fn bytes(&self) -> &[u8] {
+        self.digits.get(self.start..).unwrap_or_default()
+    }
+}
+
+/// The number that `text` spells, if it is nothing but digits and fits.
+pub fn decimal(text: &[u8]) -> Option<u64> {
+    let mut number = 0u64;
+    for &byte in text {
+        let digit = byte.wrapping_sub(b'0');
+        number = (digit < 10).then(|| number.checked_mul(10)?.checked_add(u64::from(digit))).flatten()?;
+    }
+    (!text.is_empty()).then_some(number)
+}
+
+/// The number that begins `text`, and what follows it.
+pub fn leading_decimal(text: &[u8]) -> Option<(u64, &[u8])> {
+    let end = text.iter().position(|b| !b.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, rest) = text.split_at_checked(end)?;
+    Some((decimal(digits)?, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::string::ToString as _;
+
+    #[test]
+    fn numbers_survive_the_way_through_text() {
+        for n in [0, 7, 10, 99, 1 << 32, u64::MAX - 1, u64::MAX] {
+            assert_eq!(Decimal::new(n).bytes(), n.to_string().as_bytes());
+            assert_eq!(decimal(Decimal::new(n).bytes()), Some(n));
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_is_refused() {
+        for text in ["", "-1", "1 ", "0x10", "18446744073709551616", "99999999999999999999999"] {
+            assert_eq!(decimal(text.as_bytes()), None, "{text}");
+        }
+        assert_eq!(leading_decimal(b"12abc"), Some((12, &b"abc"[..])));
+        assert_eq!(leading_decimal(b"abc"), None);
+    }
+}
