@@ -47,6 +47,8 @@ pub struct Folded {
     pub failed: u64,
     /// Samples of stacks of which a part is missing, and of any other line in brackets.
     pub cut: u64,
+    /// Samples that should have been taken while the one before was not done.
+    pub missed: u64,
 }
 
 /// A thread of a dump.
@@ -79,6 +81,22 @@ impl Folded {
             }
         }
         Ok(folded)
+    }
+
+    /// Takes from the summary of `--verbose` how many deadlines were missed.
+    pub fn read_summary(&mut self, text: &str) -> Result<(), String> {
+        let missed = text.split("missed deadlines ").nth(1).and_then(|rest| rest.split([',', '\n']).next());
+        self.missed = missed.and_then(|n| n.parse().ok()).ok_or_else(|| format!("no summary: {text:?}"))?;
+        Ok(())
+    }
+
+    /// Adds another profile of the same process.
+    pub fn add(&mut self, other: Folded) {
+        self.stacks.extend(other.stacks);
+        self.idle += other.idle;
+        self.failed += other.failed;
+        self.cut += other.cut;
+        self.missed += other.missed;
     }
 
     /// Samples with a stack.
@@ -140,8 +158,8 @@ fn frames(stack: &str) -> Result<Vec<Frame>, String> {
 
 /// `file:function:line`; a colon in the function's name is escaped, one in the file's need not be.
 fn frame(text: &str) -> Result<Frame, String> {
-    let parts = text.rsplit_once(':').and_then(|(rest, line)| Some((rest.rsplit_once(':')?, line)));
-    let ((file, function), line) = parts.ok_or_else(|| format!("no frame: {text:?}"))?;
+    let (rest, line) = text.rsplit_once(':').ok_or_else(|| format!("no frame: {text:?}"))?;
+    let (file, function) = rest.rsplit_once(':').unwrap_or(("", rest));
     let line = line.parse().map_err(|_| format!("no line number: {text:?}"))?;
     Ok(Frame { file: unescape(file)?, function: unescape(function)?, line })
 }

@@ -125,7 +125,7 @@ def methods(source):
         source.line('        return self[1]', 'method_' + name, item)
         source.line('    def __getitem__(self, i):', '__getitem__')
         source.line('        return self.property_%s' % name, '__getitem__', prop)
-        source.line('    @property', '<class>')
+        source.line('    @property', 'property_' + name)
         source.line('    def property_%s(self):' % name, 'property_' + name)
         source.line('        return %s(self.x)' % leaf, 'property_' + name, leaf)
         source.within(None)

@@ -20,9 +20,7 @@ fn sample(setting: &Setting, kind: &str) -> Checked {
     let rule = Rule::parse(&target.told()?)?;
     let sampling = setting.samples(5000, 100_000);
     for mode in ["", "--nonblocking"] {
-        let folded = setting.profile(&target, &format!("{mode} {}", sampling.options()))?;
-        rule.holds_for(&folded, mode)?;
-        sampling.has_delivered(&folded)?;
+        rule.holds_for(&setting.gather(&target, mode, sampling)?, mode)?;
     }
     target.undisturbed()
 }

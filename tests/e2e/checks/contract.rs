@@ -264,10 +264,8 @@ fn full_disk(setting: &Setting, target: &Target) -> Checked {
 
 fn closed_pipe(setting: &Setting, target: &Target) -> Checked {
     let pid = target.pid();
-    for script in [
-        format!("{{ \"$PYFLAME\" -s 0.1 {pid}; echo status $? >&2; }} | true"),
-        format!("{{ \"$PYFLAME\" -d {pid}; echo status $? >&2; }} | exec 0<&-"),
-    ] {
+    for words in ["-s 0.1", "-d"] {
+        let script = format!("{{ sleep 0.1; \"$PYFLAME\" {words} {pid}; echo status $? >&2; }} | true");
         let run = setting.profiler.shell(&script)?;
         ensure(run.errors().contains("status 1"), || run.describe())?;
     }

@@ -1,6 +1,6 @@
 //! A function whose line table is over 100 KB long: samples are all there, with the right lines.
 
-use super::Setting;
+use super::{Sampling, Setting};
 use crate::stacks::Frame;
 use crate::verdict::{Checked, Score, ensure};
 use std::collections::HashMap;
@@ -16,13 +16,12 @@ fn sample(setting: &Setting) -> Checked {
     let words = told.lines().map(|line| line.split(' ').collect::<Vec<_>>());
     let calls: HashMap<&str, u32> =
         words.filter_map(|w| Some((*w.get(2)?, w.get(1)?.parse().ok()?))).collect();
-    let folded = setting.profile(&target, "-s 0.5 -r 0.0005")?;
+    let folded = setting.gather(&target, "", Sampling { count: 1000, period: 0.0005, threads: 1 })?;
     ensure(folded.failed + folded.cut + folded.idle == 0, || format!("{} failed", folded.failed))?;
-    ensure(folded.total() >= 300, || format!("{} samples of 1000", folded.total()))?;
     let wrong = folded.stacks.iter().find(|(stack, _)| !right(stack, &calls));
     ensure(wrong.is_none(), || format!("wrong line: {wrong:?}"))?;
     let steps = folded.with(|frame| frame.name().starts_with("step"));
-    ensure(steps >= 100, || format!("only {steps} samples in calls"))
+    ensure(steps * 20 >= folded.total(), || format!("only {steps} samples in calls"))
 }
 
 /// Whether the line of `huge` is the one that calls what is above it.
