@@ -109,12 +109,17 @@ fn print_remarks(entry: &Entry, score: &Score, start: Instant) {
 
 /// The last lines: a row for each interpreter, and the sums.
 fn report(entries: &[&Entry], scores: &[Score]) -> ExitCode {
-    let wide = entries.iter().map(|entry| entry.label.len()).max().unwrap_or(0).max(11);
-    println!("\n{:wide$}  {:12} {:>6} {:>6} {:>7}", "interpreter", "linkage", "passed", "failed", "skipped");
+    let widest =
+        |column: fn(&Entry) -> &str| entries.iter().map(|entry| column(entry).len()).max().unwrap_or(0);
+    let (wide, broad) = (widest(|entry| &entry.label).max(11), widest(|entry| &entry.linkage).max(7));
+    println!(
+        "\n{:wide$}  {:broad$}  {:>6} {:>6} {:>7}",
+        "interpreter", "linkage", "passed", "failed", "skipped"
+    );
     let mut sum = Score::default();
     for (entry, score) in entries.iter().zip(scores) {
         let Score { passed, failed, skipped, .. } = score;
-        println!("{:wide$}  {:12} {passed:6} {failed:6} {skipped:7}", entry.label, entry.linkage);
+        println!("{:wide$}  {:broad$}  {passed:6} {failed:6} {skipped:7}", entry.label, entry.linkage);
         sum.add(score);
     }
     println!("{} passed, {} failed, {} skipped", sum.passed, sum.failed, sum.skipped);

@@ -3,6 +3,7 @@
 mod blocked;
 mod churn;
 mod contract;
+mod deleted;
 mod ending;
 mod longtable;
 mod many;
@@ -35,7 +36,7 @@ pub struct Group {
 }
 
 /// All groups, in the order in which they run.
-pub const GROUPS: [Group; 10] = [
+pub const GROUPS: [Group; 11] = [
     Group { name: "blocked", run: blocked::run, once: false },
     Group { name: "mixed", run: mixed::run, once: false },
     Group { name: "churn", run: churn::run, once: false },
@@ -44,6 +45,7 @@ pub const GROUPS: [Group; 10] = [
     Group { name: "many", run: many::run, once: false },
     Group { name: "longtable", run: longtable::run, once: false },
     Group { name: "ending", run: ending::run, once: false },
+    Group { name: "deleted", run: deleted::run, once: false },
     Group { name: "signals", run: ending::signals, once: true },
     Group { name: "contract", run: contract::run, once: true },
 ];
