@@ -8,6 +8,7 @@ use crate::verdict::{Checked, Score, Trouble, ensure};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 pub fn run(setting: &Setting, score: &mut Score) -> Checked {
     let original = setting.start("spin.py", &["0"])?;
@@ -70,7 +71,9 @@ fn copy(python: &Python, files: &BTreeSet<PathBuf>, to: &Path) -> Result<Python,
     let mut copy = python.clone();
     for file in files {
         let name = file.file_name().ok_or("a file without a name")?;
-        fs::copy(file, to.join(name))?;
+        // By another process: a child of another thread could inherit the open file, and it could not be executed.
+        let copied = Command::new("cp").args([file, &to.join(name)]).status()?;
+        ensure(copied.success(), || format!("cp {}: {copied}", file.display()))?;
         if !name.to_string_lossy().starts_with("libpython") {
             copy.path = to.join(name);
         }
