@@ -214,7 +214,8 @@ impl<M: Gather> Prefetch<M> {
         }
         let state = &mut *self.state.borrow_mut();
         let index = self.locate(state, sight, number, (offset, end))?;
-        let start = state.plan.page(index).map_or(NO_COPY, |page| page.copies[0].wrapping_add(offset as u32)) as usize;
+        let start = state.plan.page(index).map_or(NO_COPY, |page| page.copies[0].wrapping_add(offset as u32))
+            as usize;
         into.copy_from_slice(state.buffer.get(start..start + into.len()).ok_or(Miss::Fault(at))?);
         Ok(())
     }

@@ -215,7 +215,9 @@ impl<'a> Sampler<'a> {
             if thread.running {
                 self.history.note(look);
             }
-            if plan == Plan::Look && (look == Look::Proven || self.look_again(profile, thread, look, may_stop)) {
+            if plan == Plan::Look
+                && (look == Look::Proven || self.look_again(profile, thread, look, may_stop))
+            {
                 return true;
             }
         }
@@ -327,7 +329,9 @@ impl<'a> Sampler<'a> {
         self.frames.truncate(0);
         let layout = &self.interpreter.layout;
         let generation = match (layout.interpreter.code_generation, thread.interpreter_state) {
-            (Some(field), Some(interpreter)) => Some(self.prefetch.with(Sight::Root).load(interpreter, field)?),
+            (Some(field), Some(interpreter)) => {
+                Some(self.prefetch.with(Sight::Root).load(interpreter, field)?)
+            }
             _ => None,
         };
         let now = clock::now();

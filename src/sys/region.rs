@@ -53,7 +53,9 @@ impl Arena {
     pub fn map(bytes: usize) -> Result<Arena, Errno> {
         let access = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a fresh private mapping at an address of the kernel's choice aliases nothing.
-        let start = unsafe { mmap_anonymous(ptr::null_mut(), bytes, access, MapFlags::PRIVATE | MapFlags::NORESERVE)? };
+        let start = unsafe {
+            mmap_anonymous(ptr::null_mut(), bytes, access, MapFlags::PRIVATE | MapFlags::NORESERVE)?
+        };
         // SAFETY: it is `bytes` long, zeroed, and never unmapped.
         Ok(Arena { rest: unsafe { slice::from_raw_parts_mut(start.cast(), bytes) } })
     }
@@ -61,7 +63,10 @@ impl Arena {
     /// `count` zeroed values that live until the process ends. Errors: ENOMEM when the arena is too small.
     pub fn region<T: Zeroed>(&mut self, count: usize) -> Result<&'static mut [T], Errno> {
         const ALIGN: usize = 64; // a line of the cache
-        let bytes = count.checked_mul(size_of::<T>()).and_then(|n| n.checked_next_multiple_of(ALIGN)).ok_or(Errno::NOMEM)?;
+        let bytes = count
+            .checked_mul(size_of::<T>())
+            .and_then(|n| n.checked_next_multiple_of(ALIGN))
+            .ok_or(Errno::NOMEM)?;
         let rest = mem::take(&mut self.rest);
         let (region, rest) = rest.split_at_mut_checked(bytes).ok_or(Errno::NOMEM)?;
         self.rest = rest;
