@@ -65,7 +65,7 @@ struct Symbols {
 
 struct Search<'a> {
     pid: Pid,
-    memory: &'a Paged<&'a Remote>,
+    memory: &'a Paged<&'a dyn Memory>,
     images: &'a Images,
 }
 
@@ -77,7 +77,7 @@ pub fn locate(
     abi: Option<Minor>,
 ) -> Result<Interpreter, Error<'static>> {
     let number = pid.as_raw_nonzero().get() as u64;
-    let memory = Paged::new(remote);
+    let memory = Paged::new(remote as &dyn Memory);
     let search = Search { pid, memory: &memory, images };
     let mut error = Error::NotPython(number);
     for (attempt, how) in &ATTEMPTS {
@@ -155,8 +155,8 @@ fn in_file(search: &Search<'_>, image: &Mapped, name: &[u8]) -> Option<Symbol> {
 fn with_file<T>(
     search: &Search<'_>,
     image: &Mapped,
-    mapped: &Image<'_, Paged<&Remote>>,
-    then: impl Fn(&File<'_, Paged<&Open>>) -> Option<T>,
+    mapped: &Image<'_, Paged<&dyn Memory>>,
+    then: impl Fn(&File<'_, Paged<&dyn Memory>>) -> Option<T>,
 ) -> Option<T> {
     let candidates = [
         (image.rank == Rank::Executable).then(|| Open::regular(Path::new(search.pid, &[b"exe"]).bytes())),
@@ -165,7 +165,7 @@ fn with_file<T>(
     ];
     candidates.into_iter().flatten().find_map(|open| {
         let open = open.ok()?;
-        let memory = Paged::new(&open);
+        let memory = Paged::new(&open as &dyn Memory);
         let file = File::new(&memory).ok()?;
         let same = file.build_id().ok()? == mapped.build_id().ok()?;
         if same { then(&file) } else { None }

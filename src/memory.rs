@@ -49,12 +49,18 @@ pub trait Memory {
     }
 
     /// One value at `at`.
-    fn word<T: Word>(&self, at: Addr) -> Result<T, Miss> {
+    fn word<T: Word>(&self, at: Addr) -> Result<T, Miss>
+    where
+        Self: Sized,
+    {
         self.raw(at, T::SIZE).map(T::from_raw)
     }
 
     /// One field of the struct at `base`.
-    fn load<T: Word>(&self, base: Addr, field: Field<T>) -> Result<T, Miss> {
+    fn load<T: Word>(&self, base: Addr, field: Field<T>) -> Result<T, Miss>
+    where
+        Self: Sized,
+    {
         self.word(field.of(base))
     }
 }

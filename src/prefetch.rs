@@ -47,6 +47,8 @@ pub enum Sight {
     Deep,
     /// Once, after the frames: what proves that a code object is the one that is known.
     Code,
+    /// Now, and never again: names and line tables.
+    Aside,
 }
 
 impl Sight {
@@ -57,6 +59,7 @@ impl Sight {
             Sight::Still(_) | Sight::Glimpse => Part::Still,
             Sight::Deep => Part::Deep,
             Sight::Code => Part::Code,
+            Sight::Aside => Part::Aside,
         }
     }
 
@@ -201,6 +204,22 @@ impl<M: Gather> Prefetch<M> {
         }
     }
 
+    /// Bytes of any number; those of one page are read with the page.
+    fn bytes(&self, sight: Sight, at: Addr, into: &mut [u8]) -> Result<(), Miss> {
+        let (number, offset) = (at.0 / PAGE, (at.0 % PAGE) as usize);
+        let end = offset.saturating_add(into.len());
+        if end > PAGE as usize {
+            self.late.set(true);
+            return self.target.read(at, into);
+        }
+        let state = &mut *self.state.borrow_mut();
+        let index = self.locate(state, sight, number, (offset, end))?;
+        let start = state.plan.page(index).map_or(NO_COPY, |page| page.copies[0].wrapping_add(offset as u32))
+            as usize;
+        into.copy_from_slice(state.buffer.get(start..start + into.len()).ok_or(Miss::Fault(at))?);
+        Ok(())
+    }
+
     /// The page in the plan, with these bytes of it in the buffer.
     fn locate(
         &self,
@@ -211,7 +230,7 @@ impl<M: Gather> Prefetch<M> {
     ) -> Result<usize, Miss> {
         let group = match sight {
             Sight::Root => plan::ROOTS,
-            Sight::Code => plan::CODES,
+            Sight::Code | Sight::Aside => plan::CODES,
             _ => self.group.get(),
         };
         let found = state.plan.find(group, sight.part(), number, state.hint);
@@ -249,8 +268,7 @@ pub struct View<'a, M> {
 
 impl<M: Gather> Memory for View<'_, M> {
     fn read(&self, at: Addr, into: &mut [u8]) -> Result<(), Miss> {
-        self.prefetch.late.set(true);
-        self.prefetch.target.read(at, into)
+        self.prefetch.bytes(self.sight, at, into)
     }
 
     #[inline]

@@ -20,6 +20,7 @@ use rustix::process::Pid;
 
 /// Runs the program with the arguments of `process`: its exit status.
 pub fn run(process: &Process) -> i32 {
+    clock::use_vdso(process.vdso());
     let arg = |i| process.arg(i).map(core::ffi::CStr::to_bytes);
     let result = cli::parse(arg).and_then(|options| act(&options));
     match result {
@@ -83,7 +84,13 @@ fn look<'a>(options: &Options<'a>) -> Result<(), Error<'a>> {
     };
     let prefetch = Prefetch::new(remote, storage.prefetch, interpreter.layout.frame.room);
     let mut profile = Profile::new(storage.profile);
-    let lists = sampler::Storage { threads: storage.threads, seen: storage.seen, frames: storage.frames };
+    let lists = sampler::Storage {
+        threads: storage.threads,
+        seen: storage.seen,
+        found: storage.found,
+        frames: storage.frames,
+        before: storage.before,
+    };
     let mut sampler = Sampler::new(pid, &interpreter, choice, prefetch, Codes::new(storage.codes), lists);
     if options.action == Action::Dump {
         if !dump::write(pid, &mut sampler, &mut profile, &mut out) {

@@ -3,13 +3,18 @@
 //! A look that cannot be proven is repeated, and where that does not help, the thread is stopped for it. To accept or
 //! reject by the state of the very sample would prefer long-lived frames, so that is decided by [`History`]: a target
 //! whose looks often fail is stopped for every sample, until looks taken only to find out succeed again.
+//!
+//! Equal copies before and after a moment prove a stack unless what changed had changed back. On call chains of a
+//! microsecond that does happen. So a call that was never seen before (this position of this caller to that callee) is
+//! believed only when several looks in a row show it, or when the thread stood still; calls that happen are soon
+//! known, calls that cannot happen never are.
 
 use crate::cli::Mode;
 use crate::locate::Interpreter;
 use crate::memory::{Addr, Memory, Miss};
 use crate::prefetch::{Moment, Prefetch, Sight};
 use crate::profile::{Frame, Profile};
-use crate::python::code::{Codes, Context};
+use crate::python::code::{Codes, Context, Found};
 use crate::python::frames::{self, End, Seen};
 use crate::python::threads::{self, Thread, Which};
 use crate::stopper::Stopper;
@@ -22,6 +27,9 @@ use rustix::process::Pid;
 const TRIES: u32 = 4;
 /// The same when it may not be stopped: each costs some microseconds.
 const TRIES_NONBLOCKING: u32 = 8;
+/// Looks in a row that have to show a stack with a new call. On a target whose calls take less than a microsecond one
+/// look in 20 shows a stack that never was; that so many show the same one has not been seen.
+const CONFIRMING: u32 = 5;
 
 /// How and what to sample.
 #[derive(Clone, Copy)]
@@ -45,7 +53,9 @@ pub struct Sampler<'a> {
     codes: Codes,
     threads: List<Thread>,
     seen: List<Seen>,
+    found: List<Found>,
     frames: List<Frame>,
+    before: List<Seen>,
     history: History,
     stopper: Stopper,
 }
@@ -56,8 +66,12 @@ pub struct Storage {
     pub threads: &'static mut [Thread],
     /// Frames of a stack as found.
     pub seen: &'static mut [Seen],
-    /// Frames of a stack by name.
+    /// The same with their names.
+    pub found: &'static mut [Found],
+    /// Those of them that are the program's own.
     pub frames: &'static mut [Frame],
+    /// A stack to compare with.
+    pub before: &'static mut [Seen],
 }
 
 /// What a look at a thread gave.
@@ -65,6 +79,8 @@ pub struct Storage {
 enum Look {
     /// `frames` holds its stack.
     Proven,
+    /// The same, with a call that was never seen before.
+    New,
     /// It moved.
     Moved,
     /// Something had to be learned first, or was not what it should be.
@@ -89,7 +105,9 @@ impl<'a> Sampler<'a> {
             codes,
             threads: List::new(storage.threads),
             seen: List::new(storage.seen),
+            found: List::new(storage.found),
             frames: List::new(storage.frames),
+            before: List::new(storage.before),
             history: History::new(choice.mode),
             stopper: Stopper::new(choice.mode != Mode::Nonblocking),
         }
@@ -191,31 +209,60 @@ impl<'a> Sampler<'a> {
     /// Gets the stack of `thread` into `frames`; whether it is proven.
     fn stack_of(&mut self, profile: &mut Profile, thread: Thread) -> bool {
         let may_stop = thread.running && self.stopper.may_stop();
-        let first = match self.history.stop_now(may_stop) {
-            Plan::Stop => return self.stopped_look(profile, thread),
-            Plan::Look => self.look(profile, thread, false),
-            Plan::Probe => {
-                let look = self.look(profile, thread, false);
+        let plan = self.history.plan(may_stop);
+        if plan != Plan::Stop {
+            let look = self.look(profile, thread, false);
+            if thread.running {
                 self.history.note(look);
-                return self.stopped_look(profile, thread);
             }
-        };
-        if thread.running {
-            self.history.note(first);
-        }
-        if first == Look::Proven {
-            return true;
-        }
-        let tries = if may_stop { TRIES } else { TRIES_NONBLOCKING };
-        for _ in 1..tries {
-            if !self.fetch(Some(thread.state)) {
-                return false;
-            }
-            if self.look(profile, thread, false) == Look::Proven {
+            if plan == Plan::Look
+                && (look == Look::Proven || self.look_again(profile, thread, look, may_stop))
+            {
                 return true;
             }
         }
         may_stop && self.stopped_look(profile, thread)
+    }
+
+    /// Looks until a look is proven, or there were too many.
+    fn look_again(&mut self, profile: &mut Profile, thread: Thread, mut last: Look, may_stop: bool) -> bool {
+        for _ in 1..if may_stop { TRIES } else { TRIES_NONBLOCKING } {
+            if last == Look::New && self.confirm(profile, thread) {
+                return true;
+            }
+            if !self.fetch(Some(thread.state)) {
+                return false;
+            }
+            last = self.look(profile, thread, false);
+            if last == Look::Proven {
+                return true;
+            }
+        }
+        last == Look::New && self.confirm(profile, thread)
+    }
+
+    /// Whether further looks show the same frames, so that the new calls in it can be believed. Where the last of them
+    /// shows another stack, of calls that are known, that one will do.
+    fn confirm(&mut self, profile: &mut Profile, thread: Thread) -> bool {
+        self.before.copy_from(&self.seen);
+        for _ in 1..CONFIRMING {
+            if !self.fetch(Some(thread.state)) {
+                return false;
+            }
+            match self.look(profile, thread, false) {
+                Look::Proven => return true,
+                Look::New if same_calls(self.before.items(), self.seen.items()) => {}
+                _ => return false,
+            }
+        }
+        self.learn_calls();
+        true
+    }
+
+    fn learn_calls(&mut self) {
+        for (callee, caller) in self.found.items().iter().zip(self.found.items().iter().skip(1)) {
+            self.codes.learn_call(caller, callee.serial);
+        }
     }
 
     /// Stops `thread` for one look. Whether that gave its stack.
@@ -230,7 +277,10 @@ impl<'a> Sampler<'a> {
                 let alive = self.fetch(Some(thread.state));
                 let look = if alive { self.look(profile, thread, true) } else { Look::Unproven };
                 drop(stopped);
-                look == Look::Proven
+                if look == Look::New {
+                    self.learn_calls();
+                }
+                matches!(look, Look::Proven | Look::New)
             }
             Err(_) => false,
         };
@@ -261,7 +311,7 @@ impl<'a> Sampler<'a> {
             match frames::walk(&self.prefetch, layout, thread.state, &mut self.seen) {
                 Ok(end) => {
                     return match self.resolve(profile, thread, end) {
-                        Ok(()) if stopped || !self.prefetch.was_late() => Look::Proven,
+                        Ok(known) if stopped || !self.prefetch.was_late() => known,
                         _ => Look::Unproven,
                     };
                 }
@@ -273,8 +323,9 @@ impl<'a> Sampler<'a> {
         Look::Moved
     }
 
-    /// Names and lines of the frames found.
-    fn resolve(&mut self, profile: &mut Profile, thread: Thread, end: End) -> Result<(), Miss> {
+    /// Names and lines of the frames found: `Proven`, or `New` when there is a new call between them.
+    fn resolve(&mut self, profile: &mut Profile, thread: Thread, end: End) -> Result<Look, Miss> {
+        self.found.truncate(0);
         self.frames.truncate(0);
         let layout = &self.interpreter.layout;
         let generation = match (layout.interpreter.code_generation, thread.interpreter_state) {
@@ -284,12 +335,19 @@ impl<'a> Sampler<'a> {
             _ => None,
         };
         let now = clock::now();
+        let mut look = Look::Proven;
+        let mut callee = None;
         for (depth, seen) in self.seen.items().iter().enumerate() {
             let context = Context { now, depth, generation, lines: self.choice.lines };
             let at = (seen.code, seen.position);
-            if let Some(frame) = self.codes.locate(&self.prefetch, layout, profile, at, context)? {
-                let _ = self.frames.push(frame); // as long as `seen`
+            let found = self.codes.locate(&self.prefetch, layout, profile, at, context)?;
+            if callee.is_some_and(|callee| !self.codes.is_call(&found, callee)) {
+                look = Look::New;
             }
+            callee = Some(found.serial);
+            // Both are as long as `seen`.
+            let _ = self.found.push(found);
+            let _ = found.frame.map(|frame| self.frames.push(frame));
         }
         if end == End::Cut {
             let frame = Frame { function: profile.function(b"", b"(truncated)"), line: 0 };
@@ -297,7 +355,7 @@ impl<'a> Sampler<'a> {
                 *last = frame;
             }
         }
-        Ok(())
+        Ok(look)
     }
 
     /// Whether a thread waits in a system call, where that is to be left out.
@@ -308,6 +366,14 @@ impl<'a> Sampler<'a> {
         let Some(&thread) = self.threads.get(index as u32) else { return false };
         !thread.running
             && self.native_id(thread).is_some_and(|tid| !crate::target::on_processor(self.pid, tid))
+    }
+}
+
+/// Whether two stacks are the same but for the position of the innermost frame.
+fn same_calls(a: &[Seen], b: &[Seen]) -> bool {
+    match (a.split_first(), b.split_first()) {
+        (Some((a, a_rest)), Some((b, b_rest))) => a.code == b.code && a_rest == b_rest,
+        (a, b) => a.is_none() && b.is_none(),
     }
 }
 
@@ -345,7 +411,7 @@ impl History {
         History { always: mode == Mode::Blocking, stopping: false, moved: 0, until_probe: 0 }
     }
 
-    fn stop_now(&mut self, may_stop: bool) -> Plan {
+    fn plan(&mut self, may_stop: bool) -> Plan {
         if !may_stop || !(self.always || self.stopping) {
             return Plan::Look;
         }

@@ -2,10 +2,10 @@
 
 use crate::prefetch;
 use crate::profile;
-use crate::python::code;
+use crate::python::code::{self, Found};
 use crate::python::frames::Seen;
 use crate::python::threads::Thread;
-use crate::sys::region::region;
+use crate::sys::region::Arena;
 use crate::target::Mapped;
 use rustix::io::Errno;
 
@@ -29,6 +29,9 @@ const POSITIONS: usize = 1 << 16;
 /// Slots of an index, for each item it takes.
 const SLOTS: usize = 4;
 
+/// What all of it takes of the address space, in bytes.
+const ADDRESS_SPACE: usize = 384 << 20;
+
 /// The regions, handed out once.
 pub struct Storage {
     /// Images of the target.
@@ -45,42 +48,51 @@ pub struct Storage {
     pub threads: &'static mut [Thread],
     /// Frames of a stack as found.
     pub seen: &'static mut [Seen],
-    /// Frames of a stack by name.
+    /// The same with their names.
+    pub found: &'static mut [Found],
+    /// Those of them that are the program's own, as they are counted.
     pub frames: &'static mut [profile::Frame],
+    /// A stack to compare with.
+    pub before: &'static mut [Seen],
 }
 
 impl Storage {
     /// Maps them.
     pub fn map() -> Result<Storage, Errno> {
+        let mut arena = Arena::map(ADDRESS_SPACE)?;
         Ok(Storage {
-            images: region(IMAGES)?,
-            image_names: region(IMAGES * 64)?,
+            images: arena.region(IMAGES)?,
+            image_names: arena.region(IMAGES * 64)?,
             prefetch: prefetch::Storage {
-                pages: region(PAGES)?,
-                spans: region(3 * PAGES)?,
-                buffer: region(3 * PAGES * prefetch::PAGE as usize)?,
+                pages: arena.region(PAGES)?,
+                spans: arena.region(3 * PAGES)?,
+                buffer: arena.region(3 * PAGES * prefetch::PAGE as usize)?,
             },
             profile: profile::Storage {
-                name_bytes: region(NAMES * 128)?,
-                name_spans: region(NAMES)?,
-                name_index: region(NAMES * SLOTS)?,
-                functions: region(NAMES)?,
-                function_index: region(NAMES * SLOTS)?,
-                nodes: region(NODES)?,
-                node_index: region(NODES * SLOTS)?,
-                last: region(DEPTH)?,
+                name_bytes: arena.region(NAMES * 128)?,
+                name_spans: arena.region(NAMES)?,
+                name_index: arena.region(NAMES * SLOTS)?,
+                functions: arena.region(NAMES)?,
+                function_index: arena.region(NAMES * SLOTS)?,
+                nodes: arena.region(NODES)?,
+                node_index: arena.region(NODES * SLOTS)?,
+                last: arena.region(DEPTH)?,
             },
             codes: code::Storage {
-                known: region(CODES)?,
-                known_index: region(CODES * SLOTS)?,
-                located: region(POSITIONS)?,
-                located_index: region(POSITIONS * SLOTS)?,
-                text: region(NAME)?,
-                text2: region(NAME)?,
+                known: arena.region(CODES)?,
+                known_index: arena.region(CODES * SLOTS)?,
+                located: arena.region(POSITIONS)?,
+                located_index: arena.region(POSITIONS * SLOTS)?,
+                calls: arena.region(POSITIONS)?,
+                call_index: arena.region(POSITIONS * SLOTS)?,
+                text: arena.region(NAME)?,
+                text2: arena.region(NAME)?,
             },
-            threads: region(THREADS)?,
-            seen: region(DEPTH)?,
-            frames: region(DEPTH)?,
+            threads: arena.region(THREADS)?,
+            seen: arena.region(DEPTH)?,
+            found: arena.region(DEPTH)?,
+            frames: arena.region(DEPTH)?,
+            before: arena.region(DEPTH)?,
         })
     }
 }

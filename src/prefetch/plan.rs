@@ -35,6 +35,8 @@ pub enum Part {
     Once,
     /// Proofs of code objects.
     Code,
+    /// What is not fetched again.
+    Aside,
 }
 
 /// A page of the plan.
@@ -164,7 +166,7 @@ impl Plan {
         let (from, to) = (bytes.0 as u16, bytes.1 as u16);
         let depth = depth.min(u8::MAX as usize) as u8;
         page.depth = if page.used == self.sample { page.depth.min(depth) } else { depth };
-        page.used = self.sample;
+        page.used = if page.part == Part::Aside { self.sample.wrapping_sub(KEEP) } else { self.sample };
         if from < page.wanted.0 || to > page.wanted.1 {
             let room = if page.part == Part::Still { self.room } else { 0 };
             page.wanted =

@@ -66,7 +66,12 @@ pub struct Located {
     known: u32,
     serial: u32,
     line: u32,
+    /// The code object that was last called from here, as far as that is proven.
+    callee: u32,
 }
+
+/// A call that was proven to happen: from one position of one code object to another one.
+pub type Call = u64;
 
 /// The fixed storage of [`Codes`].
 pub struct Storage {
@@ -78,6 +83,10 @@ pub struct Storage {
     pub located: &'static mut [Located],
     /// Lines by code object and position.
     pub located_index: &'static mut [u32],
+    /// Calls.
+    pub calls: &'static mut [Call],
+    /// Calls by themselves.
+    pub call_index: &'static mut [u32],
     /// One name; its length is that of the longest name that is kept whole.
     pub text: &'static mut [u8],
     /// A second one.
@@ -90,12 +99,24 @@ pub struct Codes {
     known_index: Index,
     located: List<Located>,
     located_index: Index,
+    calls: List<Call>,
+    call_index: Index,
     text: &'static mut [u8],
     text2: &'static mut [u8],
     serials: u32,
     /// Address of the type `code`, once it was seen.
     code_type: Option<Addr>,
     fetch: u32,
+}
+
+/// A frame with its names, and what is remembered of its position.
+#[derive(Clone, Copy)]
+pub struct Found {
+    /// Function and line; nothing for code of the interpreter's own.
+    pub frame: Option<Frame>,
+    /// Which code object it is, not only where.
+    pub serial: u32,
+    located: u32,
 }
 
 /// The moment and the place in which a frame was seen.
@@ -119,6 +140,8 @@ impl Codes {
             known_index: Index::new(storage.known_index),
             located: List::new(storage.located),
             located_index: Index::new(storage.located_index),
+            calls: List::new(storage.calls),
+            call_index: Index::new(storage.call_index),
             text: storage.text,
             text2: storage.text2,
             serials: 0,
@@ -142,20 +165,19 @@ impl Codes {
         profile: &mut Profile,
         (address, position): (Addr, i64),
         context: Context,
-    ) -> Result<Option<Frame>, Miss> {
-        let position = if context.lines { position } else { 0 };
+    ) -> Result<Found, Miss> {
         let hash = hash_words(&[address.0, position as u64]);
         let located = self.located.items();
         let same = |id: u32| {
             located.get(id as usize).is_some_and(|l| l.address == address && l.position == position)
         };
         let hit = self.located_index.find(hash, same);
-        if let Some(&found) = hit.and_then(|id| self.located.get(id))
-            && self.prove(prefetch, layout, found.known, context)?
-            && let Some(known) = self.known.get(found.known).filter(|k| k.serial == found.serial)
+        if let Some((id, &at)) = hit.and_then(|id| Some((id, self.located.get(id)?)))
+            && self.prove(prefetch, layout, at.known, context)?
+            && let Some(known) = self.known.get(at.known).filter(|k| k.serial == at.serial)
         {
-            let frame = Frame { function: known.function, line: found.line };
-            return Ok((!known.shim).then_some(frame));
+            let frame = (!known.shim).then_some(Frame { function: known.function, line: at.line });
+            return Ok(Found { frame, serial: at.serial, located: id });
         }
         self.learn(prefetch, layout, profile, (address, position), context, hit)
     }
@@ -170,13 +192,12 @@ impl Codes {
         (address, position): (Addr, i64),
         context: Context,
         stale: Option<u32>,
-    ) -> Result<Option<Frame>, Miss> {
+    ) -> Result<Found, Miss> {
         let known = self.find(address);
         let id = match known {
             Some(id) if self.prove(prefetch, layout, id, context)? => id,
             _ => {
-                prefetch.set_late();
-                let new = self.read(prefetch.target(), layout, profile, address)?;
+                let new = self.read(prefetch, layout, profile, address)?;
                 self.keep(known, new)
             }
         };
@@ -184,10 +205,11 @@ impl Codes {
         let mut line = 0;
         if context.lines && !known.shim {
             prefetch.set_late();
-            line = read_line(prefetch.target(), layout, &known, position)?;
+            line = read_line(&prefetch.with(Sight::Aside), layout, &known, position)?;
         }
-        self.keep_line(stale, Located { address, position, known: id, serial: known.serial, line });
-        Ok((!known.shim).then_some(Frame { function: known.function, line }))
+        let new = Located { address, position, known: id, serial: known.serial, line, callee: 0 };
+        let frame = (!known.shim).then_some(Frame { function: known.function, line });
+        Ok(Found { frame, serial: known.serial, located: self.keep_line(stale, new) })
     }
 
     fn find(&self, address: Addr) -> Option<u32> {
@@ -222,14 +244,16 @@ impl Codes {
     }
 
     /// Reads a code object whole.
-    fn read<M: Memory>(
+    fn read<M: Gather>(
         &mut self,
-        memory: &M,
+        prefetch: &Prefetch<M>,
         layout: &Layout,
         profile: &mut Profile,
         address: Addr,
     ) -> Result<Known, Miss> {
-        let print = print(memory, layout, address)?;
+        prefetch.set_late();
+        let print = print(&prefetch.with(Sight::Code), layout, address)?;
+        let memory = &prefetch.with(Sight::Aside);
         if self.code_type != Some(print.kind) {
             let mut name = [0; CODE_TYPE.len()];
             memory.read(memory.load(print.kind, layout.type_name)?, &mut name)?;
@@ -289,23 +313,65 @@ impl Codes {
         self.located_index.clear();
     }
 
-    fn keep_line(&mut self, old: Option<u32>, new: Located) {
-        if let Some(place) = old.and_then(|id| self.located.get_mut(id)) {
+    fn keep_line(&mut self, old: Option<u32>, new: Located) -> u32 {
+        if let Some((id, place)) = old.and_then(|id| Some((id, self.located.get_mut(id)?))) {
             *place = new;
-            return;
+            return id;
         }
-        if self.try_keep_line(new).is_err() {
+        self.try_keep_line(new).unwrap_or_else(|Full| {
             self.forget_lines();
-            let _ = self.try_keep_line(new);
-        }
+            self.try_keep_line(new).unwrap_or(u32::MAX)
+        })
     }
 
-    fn try_keep_line(&mut self, new: Located) -> Result<(), Full> {
+    fn try_keep_line(&mut self, new: Located) -> Result<u32, Full> {
         let id = self.located.push(new)?;
         let located = self.located.items();
         let hash = |l: &Located| hash_words(&[l.address.0, l.position as u64]);
-        self.located_index.insert(hash(&new), id, |id| located.get(id as usize).map_or(0, hash))
+        self.located_index.insert(hash(&new), id, |id| located.get(id as usize).map_or(0, hash))?;
+        Ok(id)
     }
+
+    /// Whether code object `callee` is known to be called from the position of `caller`.
+    pub fn is_call(&mut self, caller: &Found, callee: u32) -> bool {
+        let Some(at) = self.located.get_mut(caller.located) else { return false };
+        if at.callee == callee {
+            return true;
+        }
+        let (call, calls) = (call_of(caller, at.position, callee), self.calls.items());
+        let known = self.call_index.find(call, |id| calls.get(id as usize) == Some(&call)).is_some();
+        if known {
+            at.callee = callee;
+        }
+        known
+    }
+
+    /// Remembers that it is.
+    pub fn learn_call(&mut self, caller: &Found, callee: u32) {
+        if self.is_call(caller, callee) {
+            return;
+        }
+        let Some(at) = self.located.get_mut(caller.located) else { return };
+        at.callee = callee;
+        let call = call_of(caller, at.position, callee);
+        if self.keep_call(call).is_err() {
+            self.calls.truncate(0);
+            self.call_index.clear();
+            let _ = self.keep_call(call);
+        }
+    }
+
+    fn keep_call(&mut self, call: Call) -> Result<(), Full> {
+        let id = self.calls.push(call)?;
+        let calls = self.calls.items();
+        self.call_index.insert(call, id, |id| calls.get(id as usize).copied().unwrap_or(0))
+    }
+}
+
+/// A digest of 64 bits tells calls apart well enough: among a million of them two are alike with a probability of
+/// 1 in 30 million.
+fn call_of(caller: &Found, position: i64, callee: u32) -> Call {
+    hash_words(&[u64::from(caller.serial) << 32 | u64::from(callee), position as u64])
 }
 
 fn print<M: Memory>(memory: &M, layout: &Layout, code: Addr) -> Result<Print, Miss> {

@@ -20,7 +20,9 @@
 //! | `LnotabUnsigned` (2.7) | `00 02, 03 01` | from 0 on line 20 + 2, from 0 + 3 on line 22 + 1; it never goes back |
 //! | `LnotabSigned` (3.8) | `00 02, 02 01, 06 ff` | from 0 on 20 + 2, from 0 + 2 on 22 + 1, from 2 + 6 on 23 - 1 |
 //! | `Deltas` (3.10) | `02 02, 06 01, 04 ff` | 2 bytes of code in 20 + 2, then 6 in 22 + 1, then 4 in 23 - 1 |
-//! | `Locations` (3.11) | `80 00, e0 0b 0c, d8 08 09, 88 41, 89 05, f1 03 01 0c 0f, …` | a unit of code in 20, one in 20 + 2, one in 22 + 1, one there, two there, two in 23 - 1 (the varint 03), … |
+//!
+//! and `Locations` (3.11) `80 00, e0 0b 0c, d8 08 09, 88 41, 89 05, f1 03 01 0c 0f, …`: a code unit in line 20, one in
+//! 20 + 2, one in 22 + 1, one and two more there, two in 23 - 1 (`03` is the varint of -1), … The rest is columns.
 
 /// How a line table is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,7 +36,7 @@ pub enum LineTable {
     /// covers; -128: that code has no line (Objects/lnotab_notes.txt, PEP 626).
     Deltas,
     /// `co_linetable` since 3.11: entries of one to eight code units of two bytes. Bit 7 is set in the first byte of an
-    /// entry only (Objects/locations.md, Include/cpython/code.h).
+    /// entry only (Objects/locations.md of 3.11).
     Locations,
 }
 
@@ -158,7 +160,9 @@ impl Search {
         match kind {
             kind::NO_COLUMNS | kind::LONG => self.state = State::Step { bytes, value: 0, shift: 0 },
             kind::NONE => self.cover(bytes, None),
-            kind if kind::ONE_LINE.contains(&kind) => self.step(bytes, i32::from(kind - kind::ONE_LINE.start())),
+            kind if kind::ONE_LINE.contains(&kind) => {
+                self.step(bytes, i32::from(kind - kind::ONE_LINE.start()))
+            }
             _ => self.step(bytes, 0),
         }
     }
@@ -239,11 +243,7 @@ mod tests {
         let locations = [0xd8, 0, 0, 0xf9, 0xe8, 0x52, 0x03];
         for (table, bytes) in [(Deltas, &deltas[..]), (Locations, &locations[..])] {
             let read = [0, 1, 2, 5, 6, 7, 8].map(|at| line(table, bytes, 10, at));
-            assert_eq!(
-                read,
-                [Some(11), Some(11), None, None, Some(116), Some(116), None],
-                "{table:?}"
-            );
+            assert_eq!(read, [Some(11), Some(11), None, None, Some(116), Some(116), None], "{table:?}");
         }
     }
 

@@ -156,13 +156,7 @@ impl Text<'_> {
     }
 
     /// Takes `length` characters of `width` bytes each.
-    fn encode<M: Memory>(
-        &mut self,
-        memory: &M,
-        from: Addr,
-        length: usize,
-        width: usize,
-    ) -> Result<(), Miss> {
+    fn encode<M: Memory>(&mut self, memory: &M, from: Addr, length: usize, width: usize) -> Result<(), Miss> {
         let (mut at, mut left) = (from, length * width);
         let mut window = [0; WINDOW];
         while left > 0 {
@@ -229,13 +223,15 @@ mod tests {
     fn object(strings: &Strings, codes: &[u32], compact_one: bool) -> Vec<u8> {
         let &Strings::Unicode { length, state, bits, ascii, compact, any } = strings else { unreachable!() };
         let largest = codes.iter().copied().max().unwrap_or(0);
-        let (width, is_ascii) = (if largest < 0x100 { 1 } else { 2 + 2 * (largest >> 16).min(1) }, largest < 0x80);
+        let (width, is_ascii) =
+            (if largest < 0x100 { 1 } else { 2 + 2 * (largest >> 16).min(1) }, largest < 0x80);
         let data = match (compact_one, is_ascii) {
             (true, true) => ascii,
             (true, false) => compact,
             (false, _) => 160,
         };
-        let word = width << bits.kind | u32::from(compact_one) << bits.compact | u32::from(is_ascii) << bits.ascii;
+        let word =
+            width << bits.kind | u32::from(compact_one) << bits.compact | u32::from(is_ascii) << bits.ascii;
         let mut bytes = vec![0xaa; data as usize];
         put(&mut bytes, length.offset(), &(codes.len() as u64).to_le_bytes());
         put(&mut bytes, state.offset(), &(word | 1).to_le_bytes());
@@ -264,11 +260,17 @@ mod tests {
     #[test]
     fn every_width_in_every_place_comes_out_as_utf8() {
         let long: String = ('a'..='z').cycle().take(3000).collect();
-        for text in ["", "f", "run_forever", "é", "naïve", "λ", "日本語", "𝔘nicode", "x\u{10ffff}", &long] {
-            for text in [text.into(), format!("{text}é"), format!("{text}→ é {long}"), format!("{text}🐍")] {
+        for text in ["", "f", "run_forever", "é", "naïve", "λ", "日本語", "𝔘nicode", "x\u{10ffff}", &long]
+        {
+            for text in [text.into(), format!("{text}é"), format!("{text}→ é {long}"), format!("{text}🐍")]
+            {
                 for (strings, compact) in ALL.iter().flat_map(|s| [(s, true), (s, false)]) {
                     let bytes = object(strings, &codes(&text), compact);
-                    assert_eq!(read_into(strings, &bytes, 1 << 14), Ok(text.as_bytes().to_vec()), "{strings:?}");
+                    assert_eq!(
+                        read_into(strings, &bytes, 1 << 14),
+                        Ok(text.as_bytes().to_vec()),
+                        "{strings:?}"
+                    );
                 }
             }
         }
@@ -304,10 +306,12 @@ mod tests {
 
     #[test]
     fn a_long_name_is_cut_before_a_character_and_says_so() {
-        for text in ["abcdefghijkl", "abéôüßñçøåæî", "日本語日本語日本語", "a🐍b🐍c🐍", "éa日🐍"] {
+        for text in ["abcdefghijkl", "abéôüßñçøåæî", "日本語日本語日本語", "a🐍b🐍c🐍", "éa日🐍"]
+        {
             let bytes = object(&V3_3, &codes(text), true);
             for room in 0..text.len() + 2 {
-                let got = String::from_utf8(read_into(&V3_3, &bytes, room).expect("readable")).expect("valid");
+                let got =
+                    String::from_utf8(read_into(&V3_3, &bytes, room).expect("readable")).expect("valid");
                 if room >= text.len() {
                     assert_eq!(got, text);
                 } else if room >= CUT.len() {
@@ -351,7 +355,8 @@ mod tests {
 
     #[test]
     fn every_prefix_and_every_changed_byte_is_a_clean_answer() {
-        for (strings, text) in ALL.iter().flat_map(|s| ["plain", "naïve", "日本", "🐍"].map(|t| (s, t))) {
+        for (strings, text) in ALL.iter().flat_map(|s| ["plain", "naïve", "日本", "🐍"].map(|t| (s, t)))
+        {
             let bytes = object(strings, &codes(text), true);
             for end in 0..bytes.len() {
                 assert!(matches!(read_into(strings, &bytes[..end], 99), Err(Miss::Fault(_))));

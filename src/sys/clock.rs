@@ -1,6 +1,11 @@
 //! The monotonic clock, and sleeping until a moment or a signal.
 
 use super::raw::{nr, syscall};
+use super::remote::Remote;
+use crate::elf::Image;
+use crate::memory::{Addr, Memory};
+use crate::paged::Paged;
+use core::sync::atomic::{AtomicUsize, Ordering};
 use rustix::io::Errno;
 
 /// A moment of CLOCK_MONOTONIC, in nanoseconds (clock_gettime(2)).
@@ -12,9 +17,37 @@ pub const SECOND: Nanos = 1_000_000_000;
 const CLOCK_REALTIME: usize = 0;
 const CLOCK_MONOTONIC: usize = 1;
 
+/// The kernel's code that reads a clock without a system call (vdso(7)), or 0.
+static VDSO_GETTIME: AtomicUsize = AtomicUsize::new(0);
+
+/// Where the kernel mapped that code into this process, by the name it has there.
+#[cfg(target_arch = "x86_64")]
+const VDSO_NAME: &[u8] = b"__vdso_clock_gettime";
+#[cfg(target_arch = "aarch64")]
+const VDSO_NAME: &[u8] = b"__kernel_clock_gettime";
+
+/// Finds the clock in the image that the kernel mapped at `vdso`. Without it, or without the right to read our own
+/// memory in this way, the clock is read by system calls.
+pub fn use_vdso(vdso: Option<Addr>) {
+    let own = Remote::new(rustix::process::getpid(), None);
+    let memory = Paged::new(&own as &dyn Memory);
+    let image = vdso.and_then(|vdso| Image::in_memory(&memory, vdso).ok());
+    if let Some(Ok(Some(symbol))) = image.map(|image| image.symbol(VDSO_NAME)) {
+        VDSO_GETTIME.store(symbol.address.0 as usize, Ordering::Relaxed);
+    }
+}
+
 /// Now.
 pub fn now() -> Nanos {
-    read(CLOCK_MONOTONIC)
+    let mut time = [0u64; 2]; // struct timespec: seconds, nanoseconds
+    let address = VDSO_GETTIME.load(Ordering::Relaxed);
+    if address == 0 {
+        return read(CLOCK_MONOTONIC);
+    }
+    // SAFETY: only `use_vdso` stores here, and what it stores is the address of the kernel's function.
+    let gettime = unsafe { core::mem::transmute::<usize, extern "C" fn(usize, *mut u64) -> i32>(address) };
+    gettime(CLOCK_MONOTONIC, time.as_mut_ptr());
+    time[0] * SECOND + time[1]
 }
 
 /// Nanoseconds since 1970.

@@ -68,3 +68,16 @@ pub fn numbers(path: &[u8], mut visit: impl FnMut(u64)) -> Result<(), Errno> {
     }
     Ok(())
 }
+
+/// Whether a signal that thread `tid` does not block waits for it or for its process (SigPnd, ShdPnd, SigBlk of
+/// proc_pid_status(5), in hexadecimal).
+pub fn signal_pending(tid: Pid) -> bool {
+    let mut buffer = [0; 2048];
+    let status = read_file(Path::new(tid, &[b"status"]).bytes(), &mut buffer).unwrap_or_default();
+    let field = |name: &[u8]| {
+        let line = status.split(|&b| b == b'\n').find_map(|line| line.strip_prefix(name));
+        let digits = line.unwrap_or_default().iter().filter_map(|&b| (b as char).to_digit(16));
+        digits.fold(0u64, |mask, digit| mask << 4 | u64::from(digit))
+    };
+    (field(b"SigPnd:") | field(b"ShdPnd:")) & !field(b"SigBlk:") != 0
+}

@@ -12,6 +12,13 @@ const PTRACE_DETACH: usize = 17;
 const PTRACE_SEIZE: usize = 0x4206;
 const PTRACE_INTERRUPT: usize = 0x4207;
 const PTRACE_LISTEN: usize = 0x4208;
+#[cfg(target_arch = "x86_64")]
+const PTRACE_GETREGSET: usize = 0x4204;
+#[cfg(target_arch = "x86_64")]
+const PTRACE_SETREGSET: usize = 0x4205;
+/// The register set of general registers (elf.h).
+#[cfg(target_arch = "x86_64")]
+const NT_PRSTATUS: usize = 1;
 
 /// Event of a PTRACE_INTERRUPT or of a group stop, in the status above the signal (linux/ptrace.h).
 const PTRACE_EVENT_STOP: u32 = 128;
@@ -20,15 +27,62 @@ const SIGTRAP: u32 = 5;
 const WALL: WaitOptions = WaitOptions::from_bits_retain(0x4000_0000);
 
 /// How long a stop is waited for. A thread in an uninterruptible sleep, or one whose `vfork` child still runs,
-/// does not stop; it cannot run Python either.
-const PATIENCE: Nanos = 20_000_000;
-/// Looks at the state of a thread before sleeping between them: a running thread stops within some microseconds.
-const SPINS: u32 = 2_000;
+/// does not stop, and one that waits for a processor stops when it gets one.
+const PATIENCE: Nanos = 100_000_000;
+/// How long to spin before the first look whether a thread has stopped, and between looks: a stop takes a running
+/// thread 8 us here, and a look costs a system call.
+const FIRST_SPIN: Nanos = 6_000;
+const NEXT_SPIN: Nanos = 3_000;
+/// Looks before sleeping until the kernel says that something stopped.
+const LOOKS: u32 = 10;
 
 fn ptrace(request: usize, tid: Pid, argument: usize) -> Result<(), Errno> {
     // SAFETY: none of the requests above makes the kernel read or write memory of ours.
     unsafe { syscall(nr::PTRACE, [request, tid.as_raw_nonzero().get() as usize, 0, argument, 0, 0]) }
         .map(drop)
+}
+
+fn spin(time: Nanos) {
+    let end = clock::now() + time;
+    while clock::now() < end {
+        core::hint::spin_loop();
+    }
+}
+
+/// A system call that a signal or a stop ended fails with EINTR, or starts again where the kernel knows how. Where our
+/// stop would make one fail (epoll_wait, semop and others, signal(7)), it is made to start again, as the kernel does
+/// it for the rest: by a result that asks for that. Not if a signal waits to be delivered, since that is what such a
+/// call fails for. Whether the thread is in a system call.
+#[cfg(target_arch = "x86_64")]
+fn restart_call(tid: Pid) -> bool {
+    // struct user_regs_struct (sys/user.h): 27 registers, rax the 11th, orig_rax the 16th.
+    const RAX: usize = 10;
+    const ORIG_RAX: usize = 15;
+    const EINTR: i64 = -4;
+    const ERESTARTNOINTR: i64 = -513; // linux/errno.h
+    let mut registers = [0i64; 27];
+    if regset(PTRACE_GETREGSET, tid, &mut registers).is_err() || registers[ORIG_RAX] < 0 {
+        return false;
+    }
+    if registers[RAX] == EINTR && !super::proc::signal_pending(tid) {
+        registers[RAX] = ERESTARTNOINTR;
+        let _ = regset(PTRACE_SETREGSET, tid, &mut registers); // the thread is stopped, so this works
+    }
+    true
+}
+
+/// The kernel keeps the first argument of an interrupted call to itself on this processor, so none can be restarted.
+#[cfg(target_arch = "aarch64")]
+fn restart_call(_tid: Pid) -> bool {
+    false
+}
+
+#[cfg(target_arch = "x86_64")]
+fn regset(request: usize, tid: Pid, registers: &mut [i64; 27]) -> Result<(), Errno> {
+    let area = [registers.as_mut_ptr() as usize, size_of::<[i64; 27]>()]; // struct iovec
+    let tid = tid.as_raw_nonzero().get() as usize;
+    // SAFETY: the kernel reads or writes at most the area, which is as large as the register set.
+    unsafe { syscall(nr::PTRACE, [request, tid, NT_PRSTATUS, area.as_ptr() as usize, 0, 0]) }.map(drop)
 }
 
 /// A thread that this process traces and that runs.
@@ -43,6 +97,15 @@ pub struct Stopped<'a> {
     signal: usize,
     /// It stopped for job control and is to stay so.
     group_stop: bool,
+    /// It was in a system call.
+    in_call: bool,
+}
+
+impl Stopped<'_> {
+    /// Whether the stop hit it in a system call.
+    pub fn in_call(&self) -> bool {
+        self.in_call
+    }
 }
 
 impl Tracee {
@@ -58,26 +121,26 @@ impl Tracee {
         self.tid
     }
 
-    /// Stops the thread. Errors: ESRCH when it has ended, TIMEDOUT when it did not stop in time; it is not, and will
-    /// not be, left stopped then.
+    /// Stops the thread. Errors: ESRCH when it has ended, TIMEDOUT when it did not stop in time; [`attend`](Self::attend)
+    /// has to be called until it has done so and goes on.
     pub fn interrupt(&self) -> Result<Stopped<'_>, Errno> {
         ptrace(PTRACE_INTERRUPT, self.tid, 0)?;
-        let mut deadline = None;
-        let mut spins = 0;
-        loop {
-            match waitpid(Some(self.tid), WALL | WaitOptions::NOHANG)? {
-                Some((_, status)) => return self.stopped(status),
-                None if spins < SPINS => spins += 1,
-                None => {
-                    let now = clock::now();
-                    let end = *deadline.get_or_insert(now + PATIENCE);
-                    if now > end {
-                        return Err(Errno::TIMEDOUT);
-                    }
-                    clock::sleep_until(now + 50_000, clock::Signals(0));
-                }
+        spin(FIRST_SPIN);
+        for _ in 0..LOOKS {
+            if let Some((_, status)) = waitpid(Some(self.tid), WALL | WaitOptions::NOHANG)? {
+                return self.stopped(status);
+            }
+            spin(NEXT_SPIN);
+        }
+        let end = clock::now() + PATIENCE;
+        while clock::now() < end {
+            // SIGCHLD tells of a stop; the caller has blocked it, so it is not lost when it came before.
+            clock::sleep_until(end.min(clock::now() + 1_000_000), clock::Signals(0).and(clock::CHILD));
+            if let Some((_, status)) = waitpid(Some(self.tid), WALL | WaitOptions::NOHANG)? {
+                return self.stopped(status);
             }
         }
+        Err(Errno::TIMEDOUT)
     }
 
     fn stopped(&self, status: WaitStatus) -> Result<Stopped<'_>, Errno> {
@@ -87,10 +150,12 @@ impl Tracee {
         if !status.stopped() {
             return Err(Errno::SRCH);
         }
+        let ours = event == PTRACE_EVENT_STOP && signal == SIGTRAP;
         Ok(Stopped {
             tracee: self,
             signal: if event == 0 { signal as usize } else { 0 },
-            group_stop: event == PTRACE_EVENT_STOP && signal != SIGTRAP,
+            group_stop: event == PTRACE_EVENT_STOP && !ours,
+            in_call: ours && restart_call(self.tid),
         })
     }
 

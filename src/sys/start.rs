@@ -1,5 +1,6 @@
 //! What the kernel hands a new process on its stack: arguments and environment.
 
+use crate::memory::Addr;
 use core::ffi::{CStr, c_char};
 
 /// The arguments and the environment of this process. They live as long as it does.
@@ -40,6 +41,27 @@ impl Process {
                     return Some(value);
                 }
                 next = next.add(1);
+            }
+        }
+        None
+    }
+
+    /// Where the kernel mapped its own code into this process (AT_SYSINFO_EHDR, getauxval(3)).
+    pub fn vdso(&self) -> Option<Addr> {
+        const AT_NULL: u64 = 0;
+        const AT_SYSINFO_EHDR: u64 = 33;
+        let mut next = self.envp;
+        // SAFETY: behind the NULL that ends the environment pairs of words follow, the last of type AT_NULL.
+        unsafe {
+            while !(*next).is_null() {
+                next = next.add(1);
+            }
+            let mut pair = next.add(1).cast::<[u64; 2]>();
+            while (*pair)[0] != AT_NULL {
+                if (*pair)[0] == AT_SYSINFO_EHDR {
+                    return Some(Addr((*pair)[1]));
+                }
+                pair = pair.add(1);
             }
         }
         None
