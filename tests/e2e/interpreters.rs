@@ -28,6 +28,8 @@ pub struct Python {
     pub gil: bool,
     /// Where its modules are.
     pub prefix: String,
+    /// What tells builds apart: the same sources and options may be linked in several ways.
+    pub build: String,
 }
 
 /// All interpreters, in the order of the list or of their labels.
@@ -83,10 +85,12 @@ fn at(label: String, path: PathBuf) -> Entry {
     }
 }
 
-/// Prints major version, minor version, whether there is a GIL, whether there is a shared library, and the prefix.
+/// Prints numbers (versions, whether there is a GIL, a shared library), then what tells the build, then the prefix.
 const QUESTION: &str = "import sys, sysconfig
-print('%d %d %d %d %s' % (sys.version_info[0], sys.version_info[1], getattr(sys, '_is_gil_enabled', lambda: True)(),
-sysconfig.get_config_var('Py_ENABLE_SHARED') or 0, sys.prefix))";
+print('%d %d %d %d' % (sys.version_info[0], sys.version_info[1], getattr(sys, '_is_gil_enabled', lambda: True)(),
+sysconfig.get_config_var('Py_ENABLE_SHARED') or 0))
+print(repr((sys.version, hasattr(sys, 'gettotalrefcount'))))
+print(sys.prefix)";
 
 impl Python {
     fn at(path: PathBuf) -> Python {
@@ -105,12 +109,15 @@ impl Python {
         let output =
             self.command().args(["-c", QUESTION]).output().map_err(|e| format!("does not start: {e}"))?;
         let answer = String::from_utf8_lossy(&output.stdout);
-        let numbers: Vec<u32> = answer.split_whitespace().map_while(|word| word.parse().ok()).collect();
+        let mut lines = answer.lines();
+        let mut line = || lines.next().unwrap_or_default().to_string();
+        let numbers: Vec<u32> = line().split(' ').filter_map(|word| word.parse().ok()).collect();
         let [major, minor, gil, shared] = numbers[..] else {
             return Err(format!("does not run: {}", String::from_utf8_lossy(&output.stderr).trim()));
         };
         (self.version, self.gil) = ((major, minor), gil == 1);
-        self.prefix = answer.splitn(5, ' ').last().unwrap_or_default().trim().to_string();
+        self.build = format!("{} {:?}", line(), self.environment);
+        self.prefix = line();
         Ok((self, shared == 1))
     }
 }

@@ -18,7 +18,7 @@ mod stacks;
 mod target;
 mod verdict;
 
-use checks::{GROUPS, Group, Setting};
+use checks::{Extent, GROUPS, Group, Setting};
 use interpreters::Entry;
 use options::Options;
 use profiler::Profiler;
@@ -53,16 +53,14 @@ fn main() -> ExitCode {
 /// Runs the groups on each interpreter, several interpreters at a time.
 fn run_all(entries: &[&Entry], groups: &[&Group]) -> Vec<Score> {
     let profiler = Profiler::find();
-    let ordinary =
-        entries.iter().position(|entry| entry.python.as_ref().is_ok_and(|p| p.gil && p.version >= (3, 8)));
-    let once = ordinary.or(entries.iter().position(|entry| entry.python.is_ok()));
     let next = AtomicUsize::new(0);
     let scores = Mutex::new(BTreeMap::new());
     let work = || {
         while let at = next.fetch_add(1, Ordering::Relaxed)
             && let Some(entry) = entries.get(at)
         {
-            let score = run(entry, groups, &profiler, once == Some(at));
+            let groups = groups_for(at, entries, groups);
+            let score = run(entry, &groups, &profiler);
             scores.lock().unwrap_or_else(PoisonError::into_inner).insert(at, score);
         }
     };
@@ -74,6 +72,27 @@ fn run_all(entries: &[&Entry], groups: &[&Group]) -> Vec<Score> {
     scores.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
 }
 
+/// Those of the groups that are to run on interpreter number `at`.
+fn groups_for<'a>(at: usize, entries: &[&Entry], groups: &[&'a Group]) -> Vec<&'a Group> {
+    let python = |at: usize| entries.get(at).and_then(|entry| entry.python.as_ref().ok());
+    let build = |at| python(at).map(|python| &python.build);
+    let ordinary = |at: &usize| python(*at).is_some_and(|python| python.gil && python.version >= (3, 8));
+    let any = |at: &usize| python(*at).is_some();
+    let chosen = (0..entries.len()).find(ordinary).or((0..entries.len()).find(any));
+    let first = (0..at).all(|earlier| build(earlier) != build(at));
+    let runs = |group: &&&Group| match group.on {
+        Extent::Every => true,
+        Extent::EachBuild => first || full(),
+        Extent::One => chosen == Some(at),
+    };
+    groups.iter().filter(runs).copied().collect()
+}
+
+/// Whether long runs are asked for.
+fn full() -> bool {
+    env::var_os("PYFLAME_TEST_FULL").is_some_and(|value| value != "0")
+}
+
 /// How many interpreters are tested at a time: each keeps one processor busy with its target.
 fn jobs() -> usize {
     let asked = env::var("PYFLAME_TEST_JOBS").ok().and_then(|jobs| jobs.parse().ok());
@@ -81,14 +100,14 @@ fn jobs() -> usize {
 }
 
 /// Runs the groups on one interpreter and prints what did not pass.
-fn run(entry: &Entry, groups: &[&Group], profiler: &Profiler, once: bool) -> Score {
+fn run(entry: &Entry, groups: &[&Group], profiler: &Profiler) -> Score {
     let start = Instant::now();
     let mut score = Score::default();
     match &entry.python {
         Err(why) => score.enter("interpreter", Err(Trouble::Skipped(why.clone()))),
         Ok(python) => {
-            let setting = Setting { python, profiler, full: env::var_os("PYFLAME_TEST_FULL").is_some() };
-            for group in groups.iter().filter(|group| once || !group.once) {
+            let setting = Setting { python, profiler, full: full() };
+            for group in groups {
                 (group.run)(&setting, &mut score)
                     .unwrap_or_else(|trouble| score.enter(group.name, Err(trouble)));
             }

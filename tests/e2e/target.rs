@@ -108,6 +108,13 @@ impl Target {
         Ok(fs::read_to_string(self.file(name))?)
     }
 
+    /// For how long the process was ready to run, but had no processor.
+    pub fn waited(&self) -> Result<Duration, Trouble> {
+        let times = fs::read_to_string(format!("/proc/{}/schedstat", self.pid()))?;
+        let nanoseconds = times.split(' ').nth(1).and_then(|number| number.parse().ok());
+        Ok(Duration::from_nanos(nanoseconds.ok_or("no waiting time in schedstat")?))
+    }
+
     /// The status with which the target has ended, if it has.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()
@@ -144,6 +151,16 @@ impl Drop for Target {
 pub fn signal(pid: u32, name: &str) -> Result<(), Trouble> {
     let status = Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status()?;
     if status.success() { Ok(()) } else { Err(format!("kill -{name} {pid}: {status}").into()) }
+}
+
+/// Gives a process a higher priority, if we may.
+pub fn go_first(pid: u32) {
+    let pid = pid.to_string();
+    let _ = Command::new("renice")
+        .args(["-n", "-15", "-p", &pid])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
 }
 
 /// The value of a line of `/proc/PID/status`, as long as the process lives.

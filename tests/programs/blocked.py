@@ -83,13 +83,13 @@ down(%d)
 
 
 def interpreters():
-    """The module that makes sub-interpreters, and its function that runs source in one."""
-    try:
-        import _interpreters as module
-        return module, getattr(module, 'exec')
-    except ImportError:
-        import _xxsubinterpreters as module
-        return module, module.run_string
+    """The module that makes sub-interpreters and its function that runs source in one; or nothing."""
+    for name, function in (('_interpreters', 'exec'), ('_xxsubinterpreters', 'run_string')):
+        try:
+            module = __import__(name)
+            return module, getattr(module, function)
+        except ImportError:
+            pass
 
 
 def subinterpreter(path, depth):
@@ -141,7 +141,7 @@ def tell(truth):
     me = threading.current_thread().ident
     apart.add(me)
     lines = ['other %d' % me]
-    if since(3, 8) and not errors:
+    if since(3, 8) and interpreters() and not errors:
         lines += subinterpreters(truth)
     natives, names = native_ids(), {thread.ident: thread.name for thread in threading.enumerate()}
     for ident, frame in standing_still().items():

@@ -69,7 +69,6 @@ def per_second(function, seconds=0.05):
 
 def drive(plan):
     """Calls `(function, n)` in the order of the plan, without end."""
-    totals.update((function, 0.0) for function, _ in plan)
     while True:
         for function, n in plan:
             timed(function, n)
@@ -140,6 +139,7 @@ def main(path, kind):
         report.write(path, ['share one 0.6', 'share two 0.3', 'share three 0.1'])
         alternate()
     plan = contrast() if kind == 'contrast' else of_length({'long': 0.005, 'middle': 0.00002}[kind])
+    totals.update((function, 0.0) for function, _ in plan)
     report.write(path, ['ready'])
     drive(plan)
 

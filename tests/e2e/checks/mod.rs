@@ -13,7 +13,7 @@ mod spin;
 mod truth;
 
 use crate::interpreters::Python;
-use crate::profiler::Profiler;
+use crate::profiler::{Profiler, Run};
 use crate::stacks::Folded;
 use crate::target::Target;
 use crate::verdict::{Checked, Score, Trouble, ensure};
@@ -31,23 +31,33 @@ pub struct Group {
     pub name: &'static str,
     /// Enters each of its checks in the score; an error counts as one more check, which did not pass.
     pub run: fn(&Setting, &mut Score) -> Checked,
-    /// The interpreter makes no difference, so one is enough.
-    pub once: bool,
+    pub on: Extent,
+}
+
+/// On which interpreters a group runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// On all of them.
+    Every,
+    /// How the interpreter is linked makes no difference: once for each build, in full runs on all.
+    EachBuild,
+    /// The interpreter makes no difference.
+    One,
 }
 
 /// All groups, in the order in which they run.
 pub const GROUPS: [Group; 11] = [
-    Group { name: "blocked", run: blocked::run, once: false },
-    Group { name: "mixed", run: mixed::run, once: false },
-    Group { name: "churn", run: churn::run, once: false },
-    Group { name: "shares", run: shares::run, once: false },
-    Group { name: "spin", run: spin::run, once: false },
-    Group { name: "many", run: many::run, once: false },
-    Group { name: "longtable", run: longtable::run, once: false },
-    Group { name: "ending", run: ending::run, once: false },
-    Group { name: "deleted", run: deleted::run, once: false },
-    Group { name: "signals", run: ending::signals, once: true },
-    Group { name: "contract", run: contract::run, once: true },
+    Group { name: "blocked", run: blocked::run, on: Extent::Every },
+    Group { name: "deleted", run: deleted::run, on: Extent::Every },
+    Group { name: "spin", run: spin::run, on: Extent::Every },
+    Group { name: "mixed", run: mixed::run, on: Extent::EachBuild },
+    Group { name: "churn", run: churn::run, on: Extent::EachBuild },
+    Group { name: "shares", run: shares::run, on: Extent::EachBuild },
+    Group { name: "many", run: many::run, on: Extent::EachBuild },
+    Group { name: "longtable", run: longtable::run, on: Extent::EachBuild },
+    Group { name: "ending", run: ending::run, on: Extent::EachBuild },
+    Group { name: "signals", run: ending::signals, on: Extent::One },
+    Group { name: "contract", run: contract::run, on: Extent::One },
 ];
 
 impl Setting<'_> {
@@ -58,11 +68,7 @@ impl Setting<'_> {
 
     /// Profiles the target with these options and reads the profile back.
     pub fn profile(&self, target: &Target, options: &str) -> Result<Folded, Trouble> {
-        let run = self.profiler.run(&format!("--verbose {options} {}", target.pid()))?;
-        ensure(run.status.success(), || run.describe())?;
-        let mut folded = Folded::parse(&run.stdout)?;
-        folded.read_summary(&run.errors())?;
-        Ok(folded)
+        read(&self.profiler.run(&format!("--verbose {options} {}", target.pid()))?)
     }
 
     /// Profiles the target until there are so many samples, but not for ever on a busy machine. In each profile
@@ -90,6 +96,14 @@ impl Setting<'_> {
     pub fn samples(&self, quick: u64, full: u64) -> Sampling {
         Sampling { count: if self.full { full } else { quick }, period: 0.0001, threads: 1 }
     }
+}
+
+/// The profile that a run with `--verbose` wrote.
+pub fn read(run: &Run) -> Result<Folded, Trouble> {
+    ensure(run.status.success(), || run.describe())?;
+    let mut folded = Folded::parse(&run.stdout)?;
+    folded.read_summary(&run.errors())?;
+    Ok(folded)
 }
 
 /// How often a profile is taken until there are as many samples as wanted.
