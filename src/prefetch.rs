@@ -127,6 +127,12 @@ impl<M: Gather> Prefetch<M> {
         &self.target
     }
 
+    /// Reads `target` from now on, of which nothing is known.
+    pub fn adopt(&mut self, target: M, room: u16) {
+        self.target = target;
+        self.state.get_mut().plan.reset(room);
+    }
+
     /// Begins a new sample: what was not asked for lately will no longer be fetched.
     pub fn next_sample(&self) {
         self.state.borrow_mut().plan.next_sample();

@@ -21,7 +21,7 @@ use crate::stopper::Stopper;
 use crate::sys::clock;
 use crate::sys::remote::Remote;
 use crate::table::List;
-use rustix::process::Pid;
+use rustix::process::{Pid, WaitStatus};
 
 /// Looks at one thread before it is stopped, or given up.
 const TRIES: u32 = 4;
@@ -30,6 +30,9 @@ const TRIES_NONBLOCKING: u32 = 8;
 /// Looks in a row that have to show a stack with a new call. On a target whose calls take less than a microsecond one
 /// look in 20 shows a stack that never was; that so many show the same one has not been seen.
 const CONFIRMING: u32 = 5;
+
+/// Samples in a row that give nothing before the process is looked at anew.
+const FRUITLESS: u32 = 3;
 
 /// How and what to sample.
 #[derive(Clone, Copy)]
@@ -45,9 +48,9 @@ pub struct Choice {
 }
 
 /// Samples one process.
-pub struct Sampler<'a> {
+pub struct Sampler {
     pid: Pid,
-    interpreter: &'a Interpreter,
+    interpreter: Interpreter,
     choice: Choice,
     prefetch: Prefetch<Remote>,
     codes: Codes,
@@ -58,6 +61,8 @@ pub struct Sampler<'a> {
     before: List<Seen>,
     history: History,
     stopper: Stopper,
+    /// Samples in a row that gave nothing but failures.
+    fruitless: u32,
 }
 
 /// The fixed storage of a [`Sampler`].
@@ -74,6 +79,15 @@ pub struct Storage {
     pub before: &'static mut [Seen],
 }
 
+/// How a sample went.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sampled {
+    /// It was counted.
+    Counted,
+    /// So were it and those before, but they gave nothing: the process has ended, or is no longer what it was.
+    Lost,
+}
+
 /// What a look at a thread gave.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Look {
@@ -87,16 +101,17 @@ enum Look {
     Unproven,
 }
 
-impl<'a> Sampler<'a> {
+impl Sampler {
     /// Ready to sample the process whose memory `prefetch` reads.
     pub fn new(
         pid: Pid,
-        interpreter: &'a Interpreter,
+        interpreter: Interpreter,
         choice: Choice,
+        child: Option<Pid>,
         prefetch: Prefetch<Remote>,
         codes: Codes,
         storage: Storage,
-    ) -> Sampler<'a> {
+    ) -> Sampler {
         Sampler {
             pid,
             interpreter,
@@ -109,7 +124,8 @@ impl<'a> Sampler<'a> {
             frames: List::new(storage.frames),
             before: List::new(storage.before),
             history: History::new(choice.mode),
-            stopper: Stopper::new(choice.mode != Mode::Nonblocking),
+            stopper: Stopper::new(choice.mode != Mode::Nonblocking, child),
+            fruitless: 0,
         }
     }
 
@@ -128,55 +144,49 @@ impl<'a> Sampler<'a> {
         self.stopper.attend();
     }
 
-    /// Takes one sample and counts it. False when the target is gone.
-    pub fn sample(&mut self, profile: &mut Profile) -> bool {
-        let mut any = false;
-        let alive = self.each_thread(profile, |sampler, profile, index, proven| {
-            any = true;
+    /// How the child that was named ended, if a traced thread told.
+    pub fn ended(&mut self) -> Option<WaitStatus> {
+        self.stopper.ended()
+    }
+
+    /// Goes on with what the process is now: another program, or the same one begun anew.
+    pub fn adopt(&mut self, remote: Remote, interpreter: Interpreter) {
+        self.prefetch.adopt(remote, interpreter.layout.frame.room);
+        self.codes.forget();
+        self.interpreter = interpreter;
+        self.fruitless = 0;
+    }
+
+    /// Takes one sample and counts it.
+    pub fn sample(&mut self, profile: &mut Profile) -> Sampled {
+        let (mut stacks, mut failures) = (0u64, 0);
+        let listed = self.each_thread(profile, |sampler, profile, index, proven| {
             if !proven {
-                profile.counts.failed += 1;
-            } else if sampler.frames.is_empty() || sampler.leave_out(index) {
-                any = false;
-            } else {
+                failures += 1;
+            } else if !sampler.frames.is_empty() && !sampler.leave_out(index) {
                 profile.count(sampler.frames.items().iter().copied(), 1);
+                stacks += 1;
             }
         });
-        if !alive {
-            return false;
-        }
         profile.counts.samples += 1;
-        if !any && !self.choice.exclude_idle {
+        profile.counts.failed += if listed { failures } else { 1 };
+        if listed && stacks == 0 && failures == 0 && !self.choice.exclude_idle {
             profile.counts.idle += 1;
         }
-        true
+        self.fruitless = if !listed || stacks == 0 && failures > 0 { self.fruitless + 1 } else { 0 };
+        if self.fruitless < FRUITLESS { Sampled::Counted } else { Sampled::Lost }
     }
 
     /// Looks at every thread chosen and calls `visit` with its number and whether [`frames`](Self::frames) is its
-    /// stack. False when the target is gone.
+    /// stack. False when the threads cannot be listed.
     pub fn each_thread(
         &mut self,
         profile: &mut Profile,
         mut visit: impl FnMut(&mut Self, &mut Profile, usize, bool),
     ) -> bool {
         self.prefetch.next_sample();
-        if !self.fetch(None) {
+        if !self.list() {
             return false;
-        }
-        for _ in 0..TRIES {
-            let list = threads::list(
-                &self.prefetch,
-                &self.interpreter.layout,
-                &self.interpreter.roots,
-                self.choice.which,
-                &mut self.threads,
-            );
-            if list.is_ok() {
-                break;
-            }
-            self.threads.truncate(0);
-            if !self.fetch(None) {
-                return false;
-            }
         }
         for index in 0..self.threads.len() {
             let Some(&thread) = self.threads.get(index as u32) else { break };
@@ -184,6 +194,22 @@ impl<'a> Sampler<'a> {
             visit(self, profile, index, proven);
         }
         true
+    }
+
+    /// Lists the threads in what is fetched for that. A list that grows or shrinks just now is read again.
+    fn list(&mut self) -> bool {
+        let (which, interpreter) = (self.choice.which, &self.interpreter);
+        for _ in 0..TRIES {
+            self.codes.next_fetch();
+            if !self.prefetch.fetch(None) {
+                return false;
+            }
+            let (layout, roots) = (&interpreter.layout, &interpreter.roots);
+            if threads::list(&self.prefetch, layout, roots, which, &mut self.threads).is_ok() {
+                return true;
+            }
+        }
+        false
     }
 
     /// Thread number `index` of the last sample.
@@ -196,9 +222,9 @@ impl<'a> Sampler<'a> {
         self.frames.items()
     }
 
-    /// The layout that is walked by.
-    pub fn layout(&self) -> &crate::python::layout::Layout {
-        &self.interpreter.layout
+    /// What is walked.
+    pub fn interpreter(&self) -> &Interpreter {
+        &self.interpreter
     }
 
     fn fetch(&mut self, only: Option<Addr>) -> bool {

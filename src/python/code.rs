@@ -301,8 +301,8 @@ impl Codes {
         Ok(id)
     }
 
-    /// All that is known can be read again.
-    fn forget(&mut self) {
+    /// Forgets all; it can be read again.
+    pub fn forget(&mut self) {
         self.known.truncate(0);
         self.known_index.clear();
         self.forget_lines();
