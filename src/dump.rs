@@ -21,7 +21,7 @@ use rustix::process::Pid;
 pub fn write(pid: Pid, sampler: &mut Sampler, profile: &mut Profile, out: &mut impl Sink) -> bool {
     let mut first = true;
     sampler.each_thread(profile, |sampler, profile, index, proven| {
-        if proven && sampler.frames().is_empty() {
+        if proven && sampler.frames().next().is_none() {
             return;
         }
         if !core::mem::take(&mut first) {
@@ -32,7 +32,7 @@ pub fn write(pid: Pid, sampler: &mut Sampler, profile: &mut Profile, out: &mut i
             out.put(b"(failed)\n");
             return;
         }
-        for &frame in sampler.frames() {
+        for frame in sampler.frames().rev() {
             put_frame(profile, frame, true, out);
             out.put(b"\n");
         }

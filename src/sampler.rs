@@ -55,9 +55,14 @@ pub struct Sampler {
     prefetch: Prefetch<Remote>,
     codes: Codes,
     threads: List<Thread>,
+    /// What the last walk found, the innermost frame first.
     seen: List<Seen>,
-    found: List<Found>,
-    frames: List<Frame>,
+    /// The last stack with its names, from the root.
+    path: List<Step>,
+    /// So many of its steps are reached by calls that are known.
+    known: usize,
+    /// It begins with frames that are not the root's, since it did not fit.
+    cut: bool,
     before: List<Seen>,
     history: History,
     stopper: Stopper,
@@ -72,9 +77,7 @@ pub struct Storage {
     /// Frames of a stack as found.
     pub seen: &'static mut [Seen],
     /// The same with their names.
-    pub found: &'static mut [Found],
-    /// Those of them that are the program's own.
-    pub frames: &'static mut [Frame],
+    pub path: &'static mut [Step],
     /// A stack to compare with.
     pub before: &'static mut [Seen],
 }
@@ -88,10 +91,17 @@ pub enum Sampled {
     Lost,
 }
 
+/// A frame, and what is known of it.
+#[derive(Clone, Copy)]
+pub struct Step {
+    seen: Seen,
+    found: Found,
+}
+
 /// What a look at a thread gave.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Look {
-    /// `frames` holds its stack.
+    /// `path` is its stack.
     Proven,
     /// The same, with a call that was never seen before.
     New,
@@ -120,8 +130,9 @@ impl Sampler {
             codes,
             threads: List::new(storage.threads),
             seen: List::new(storage.seen),
-            found: List::new(storage.found),
-            frames: List::new(storage.frames),
+            path: List::new(storage.path),
+            known: 0,
+            cut: false,
             before: List::new(storage.before),
             history: History::new(choice.mode),
             stopper: Stopper::new(choice.mode != Mode::Nonblocking, child),
@@ -153,6 +164,7 @@ impl Sampler {
     pub fn adopt(&mut self, remote: Remote, interpreter: Interpreter) {
         self.prefetch.adopt(remote, interpreter.layout.frame.room);
         self.codes.forget();
+        self.known = 0;
         self.interpreter = interpreter;
         self.fruitless = 0;
     }
@@ -163,8 +175,7 @@ impl Sampler {
         let listed = self.each_thread(profile, |sampler, profile, index, proven| {
             if !proven {
                 failures += 1;
-            } else if !sampler.frames.is_empty() && !sampler.leave_out(index) {
-                profile.count(sampler.frames.items().iter().copied(), 1);
+            } else if !sampler.leave_out(index) && sampler.count(profile) {
                 stacks += 1;
             }
         });
@@ -175,6 +186,16 @@ impl Sampler {
         }
         self.fruitless = if !listed || stacks == 0 && failures > 0 { self.fruitless + 1 } else { 0 };
         if self.fruitless < FRUITLESS { Sampled::Counted } else { Sampled::Lost }
+    }
+
+    /// Counts the last stack. False when it has no frame.
+    fn count(&self, profile: &mut Profile) -> bool {
+        if self.frames().next().is_none() {
+            return false;
+        }
+        let cut = self.cut.then(|| Frame { function: profile.function(b"", b"(truncated)"), line: 0 });
+        profile.count(cut.into_iter().chain(self.frames()), 1);
+        true
     }
 
     /// Looks at every thread chosen and calls `visit` with its number and whether [`frames`](Self::frames) is its
@@ -217,9 +238,9 @@ impl Sampler {
         self.threads.get(index as u32)
     }
 
-    /// The last stack, the innermost frame first.
-    pub fn frames(&self) -> &[Frame] {
-        self.frames.items()
+    /// The last stack, from the root.
+    pub fn frames(&self) -> impl DoubleEndedIterator<Item = Frame> {
+        self.path.items().iter().filter_map(|step| step.found.frame)
     }
 
     /// What is walked.
@@ -232,7 +253,7 @@ impl Sampler {
         self.prefetch.fetch(only)
     }
 
-    /// Gets the stack of `thread` into `frames`; whether it is proven.
+    /// Gets the stack of `thread` into `path`; whether it is proven.
     fn stack_of(&mut self, profile: &mut Profile, thread: Thread) -> bool {
         let may_stop = thread.running && self.stopper.may_stop();
         let plan = self.history.plan(may_stop);
@@ -286,8 +307,11 @@ impl Sampler {
     }
 
     fn learn_calls(&mut self) {
-        for (callee, caller) in self.found.items().iter().zip(self.found.items().iter().skip(1)) {
-            self.codes.learn_call(caller, callee.serial);
+        self.known = self.path.len();
+        for two in self.path.items().windows(2) {
+            if let [caller, callee] = two {
+                self.codes.learn_call(&caller.found, callee.found.serial);
+            }
         }
     }
 
@@ -336,7 +360,8 @@ impl Sampler {
             self.prefetch.enter(thread.state, moment);
             match frames::walk(&self.prefetch, layout, thread.state, &mut self.seen) {
                 Ok(end) => {
-                    return match self.resolve(profile, thread, end) {
+                    self.cut = end == End::Cut;
+                    return match self.resolve(profile, thread) {
                         Ok(known) if stopped || !self.prefetch.was_late() => known,
                         _ => Look::Unproven,
                     };
@@ -349,38 +374,47 @@ impl Sampler {
         Look::Moved
     }
 
-    /// Names and lines of the frames found: `Proven`, or `New` when there is a new call between them.
-    fn resolve(&mut self, profile: &mut Profile, thread: Thread, end: End) -> Result<Look, Miss> {
-        self.found.truncate(0);
-        self.frames.truncate(0);
+    /// Names and lines of the frames found: `Proven`, or `New` when there is a new call between them. As far as the
+    /// last stack was the same, its names and its calls are used again.
+    fn resolve(&mut self, profile: &mut Profile, thread: Thread) -> Result<Look, Miss> {
         let layout = &self.interpreter.layout;
         let generation = match (layout.interpreter.code_generation, thread.interpreter_state) {
-            (Some(field), Some(interpreter)) => {
-                Some(self.prefetch.with(Sight::Root).load(interpreter, field)?)
-            }
+            (Some(field), Some(state)) => Some(self.prefetch.with(Sight::Root).load(state, field)?),
             _ => None,
         };
-        let now = clock::now();
-        let mut look = Look::Proven;
-        let mut callee = None;
-        for (depth, seen) in self.seen.items().iter().enumerate() {
-            let context = Context { now, depth, generation, lines: self.choice.lines };
-            let at = (seen.code, seen.position);
-            let found = self.codes.locate(&self.prefetch, layout, profile, at, context)?;
-            if callee.is_some_and(|callee| !self.codes.is_call(&found, callee)) {
+        let context = Context { now: clock::now(), depth: 0, generation, lines: self.choice.lines };
+        let (mut look, mut caller) = (Look::Proven, None);
+        let (known, mut same) = (self.known, true);
+        self.known = self.seen.len();
+        for (depth, seen) in self.seen.items().iter().enumerate().rev() {
+            let context = Context { depth, ..context };
+            let place = self.seen.len() - 1 - depth;
+            let last = self.path.get(place as u32).filter(|step| same && place < known && step.seen == *seen);
+            let last = match last.map(|step| step.found) {
+                Some(found) if self.codes.is_still(&self.prefetch, layout, &found, context)? => Some(found),
+                _ => None,
+            };
+            if last.is_none() && same {
+                same = false;
+                self.path.truncate(place);
+            }
+            let found = match last {
+                Some(found) => found,
+                None => {
+                    let at = (seen.code, seen.position);
+                    let found = self.codes.locate(&self.prefetch, layout, profile, at, context)?;
+                    let _ = self.path.push(Step { seen: *seen, found }); // as long as `seen`
+                    found
+                }
+            };
+            // The calls of the part that is the same are known.
+            if last.is_none() && caller.is_some_and(|caller| !self.codes.is_call(&caller, found.serial)) {
                 look = Look::New;
+                self.known = self.known.min(place);
             }
-            callee = Some(found.serial);
-            // Both are as long as `seen`.
-            let _ = self.found.push(found);
-            let _ = found.frame.map(|frame| self.frames.push(frame));
+            caller = Some(found);
         }
-        if end == End::Cut {
-            let frame = Frame { function: profile.function(b"", b"(truncated)"), line: 0 };
-            if let Some(last) = self.frames.items_mut().last_mut() {
-                *last = frame;
-            }
-        }
+        self.path.truncate(self.seen.len());
         Ok(look)
     }
 

@@ -82,8 +82,7 @@ impl Storage {
             lists: sampler::Storage {
                 threads: arena.region(THREADS)?,
                 seen: arena.region(DEPTH)?,
-                found: arena.region(DEPTH)?,
-                frames: arena.region(DEPTH)?,
+                path: arena.region(DEPTH)?,
                 before: arena.region(DEPTH)?,
             },
         })
