@@ -297,7 +297,7 @@ impl Codes {
         let id = self.known.push(new)?;
         let known = self.known.items();
         let hash_of = |id: u32| known.get(id as usize).map_or(0, |k| hash_words(&[k.address.0]));
-        self.known_index.insert(hash_words(&[new.address.0]), id, hash_of)?;
+        self.known_index.insert(hash_words(&[new.address.0]), id, &hash_of)?;
         Ok(id)
     }
 
@@ -328,7 +328,7 @@ impl Codes {
         let id = self.located.push(new)?;
         let located = self.located.items();
         let hash = |l: &Located| hash_words(&[l.address.0, l.position as u64]);
-        self.located_index.insert(hash(&new), id, |id| located.get(id as usize).map_or(0, hash))?;
+        self.located_index.insert(hash(&new), id, &|id| located.get(id as usize).map_or(0, hash))?;
         Ok(id)
     }
 
@@ -364,7 +364,7 @@ impl Codes {
     fn keep_call(&mut self, call: Call) -> Result<(), Full> {
         let id = self.calls.push(call)?;
         let calls = self.calls.items();
-        self.call_index.insert(call, id, |id| calls.get(id as usize).copied().unwrap_or(0))
+        self.call_index.insert(call, id, &|id| calls.get(id as usize).copied().unwrap_or(0))
     }
 }
 
