@@ -159,7 +159,7 @@ fn with_file<T>(
     then: impl Fn(&File<'_, Paged<&dyn Memory>>) -> Option<T>,
 ) -> Option<T> {
     let candidates = [
-        (image.rank == Rank::Executable).then(|| Open::regular(Path::new(search.pid, &[b"exe"]).bytes())),
+        (image.rank == Rank::Executable).then(|| Open::regular(&Path::new(search.pid, &[b"exe"]))),
         Some(Open::mapped(search.pid, image.start, image.end)),
         Some(Open::in_root(search.pid, search.images.path(image))),
     ];
