@@ -48,6 +48,16 @@ pub trait Memory {
         Ok(u64::from_le_bytes(raw))
     }
 
+    /// `N` little endian words of eight bytes at `at`, read at once.
+    fn words<const N: usize>(&self, at: Addr) -> Result<[u64; N], Miss>
+    where
+        Self: Sized,
+    {
+        let mut raw = [[0; 8]; N];
+        self.read(at, raw.as_flattened_mut())?;
+        Ok(raw.map(u64::from_le_bytes))
+    }
+
     /// One value at `at`.
     fn word<T: Word>(&self, at: Addr) -> Result<T, Miss>
     where
