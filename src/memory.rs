@@ -129,13 +129,13 @@ impl Word for Option<Addr> {
 
 /// The place of a field in a struct of the target, and what it holds there.
 pub struct Field<T> {
-    offset: u32,
+    offset: u16,
     holds: PhantomData<fn() -> T>,
 }
 
 impl<T> Field<T> {
     /// A field that begins `offset` bytes into its struct.
-    pub const fn at(offset: u32) -> Field<T> {
+    pub const fn at(offset: u16) -> Field<T> {
         Field { offset, holds: PhantomData }
     }
 
@@ -145,7 +145,7 @@ impl<T> Field<T> {
     }
 
     /// Bytes from the start of its struct.
-    pub const fn offset(self) -> u32 {
+    pub const fn offset(self) -> u16 {
         self.offset
     }
 }

@@ -404,7 +404,7 @@ fn print<M: Memory>(memory: &M, layout: &Layout, code: Addr) -> Result<Print, Mi
 
 /// A digest of an object with a length and a hash in its head and at least as many bytes from `first` on: of its head
 /// and of its first and last words.
-fn digest<M: Memory>(memory: &M, layout: &Layout, object: Addr, first: u32) -> Result<u64, Miss> {
+fn digest<M: Memory>(memory: &M, layout: &Layout, object: Addr, first: u16) -> Result<u64, Miss> {
     const HEAD: u64 = 4;
     const TAIL: u64 = 3;
     let start = layout.bytes.size.of(object);

@@ -95,7 +95,7 @@ fn read_frame<M: Gather>(
     {
         return Ok(Step { seen: None, previous });
     }
-    let code = Addr(memory.load(frame, fields.code)? & !fields.tag_mask);
+    let code = Addr(memory.load(frame, fields.code)? & !u64::from(fields.tag_mask));
     if code.0 == 0 {
         return Err(Miss::Moved); // a frame that is being cleared or made
     }
@@ -113,7 +113,7 @@ fn position<M: Gather, F: Memory>(
     code: Addr,
 ) -> Result<i64, Miss> {
     match layout.frame.position {
-        Position::Index { lasti, unit } => Ok(i64::from(memory.load(frame, lasti)?) * unit),
+        Position::Index { lasti, unit } => Ok(i64::from(memory.load(frame, lasti)?) * i64::from(unit)),
         Position::Pointer { instruction, bytecode, copies } => {
             let instruction = memory.load(frame, instruction)?;
             let start = match copies {
