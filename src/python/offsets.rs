@@ -29,18 +29,17 @@ const SHIM_OWNER: u8 = 3;
 const ENTRIES: usize = 45;
 
 /// What each of them is: the size of a struct (0), or the offset in it of a field of so many bytes.
+#[rustfmt::skip] // a line a struct
 static WIDTHS: [u8; ENTRIES] = [
-    0, 8, // _PyRuntime: interpreters
-    0, 8, 8, 8, 8, 8, 4, 4, 8,
-    8, // interpreter: id, next, threads, GIL, its own; enabled, locked, holder; code generation
+    0, 8, // _PyRuntime: list of interpreters
+    0, 8, 8, 8, 8, 8, 4, 4, 8, 8, // interpreter: id, next, threads, GIL, its own GIL with enabled, locked, holder; code generation
     0, 8, 8, 8, 8, 8, 4, // thread: next, interpreter, current frame, ident, native id, status
     0, 8, 8, 8, 1, 4, // frame: previous, executable, instruction, owner, index of the bytecode copy
-    0, 8, 8, 8, 4, 8, 2,
-    8, // code: file name, qualified name, line table, first line, localsplusnames, bytecode, copies
+    0, 8, 8, 8, 4, 8, 2, 8, // code: file name, qualified name, line table, first line, localsplusnames, bytecode, copies
     0, 8, // object: type
     0, 8, // type: name
     0, 8, 1, // bytes: size, data
-    0, 4, 8, 8, 8, // str: state, length; size of PyASCIIObject, of PyCompactUnicodeObject
+    0, 4, 8, 8, 8, // str: state, length, size of PyASCIIObject, of PyCompactUnicodeObject
 ];
 
 /// Where in the table the entries are, in words of eight bytes. 0: this version has no such entry.
