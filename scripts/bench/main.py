@@ -25,8 +25,8 @@ from shapes import AIO, CHURN, F50, F5000, FRESH, GENS, S20, S200, T2, T66, Shap
 class Plan:
     """How long and how often."""
 
-    def __init__(self, quick, rounds):
-        self.quick = quick
+    def __init__(self, quick, rounds, urgent):
+        self.quick, self.urgent = quick, urgent
         self.rounds = rounds or (1 if quick else 3)
         self.short, self.long = (0.4, 1.2) if quick else (1.0, 3.0)
         self.window = 0.7 if quick else 1.5
@@ -41,10 +41,22 @@ class Bench:
         self.version = version
         self.profilers = {name: profiler for name, profiler in profilers.items() if profiler.supports(version)}
         self.raw = {"pairs": [], "calls": [], "windows": [], "held": [], "dumps": [], "memory": []}
-        self.targets = {}
+        self.current = None
+
+    def new_target(self, spec):
+        return runs.Target([self.interpreter], Shape(spec), self.target_cpu, self.runner.directory, self.plan.urgent)
 
     def target(self, spec):
-        return runs.Target([self.interpreter], Shape(spec), self.target_cpu, self.runner.directory)
+        """A target at work; the last one where that will do."""
+        if not self.current or self.current.shape.spec != spec:
+            self.end()
+            self.current = self.new_target(spec)
+        return self.current
+
+    def end(self):
+        if self.current:
+            self.current.end()
+        self.current = None
 
     def names(self, wanted):
         return [name for name in wanted if name in self.profilers]
@@ -55,20 +67,24 @@ class Bench:
             for index in range(len(names)):
                 yield turn, names[(index + turn) % len(names)]
 
-    def pairs(self, spec, rate, wanted, rounds=None):
-        """Short and long runs."""
+    def pairs(self, spec, rate, wanted, single=False):
+        """Short and long runs; `single`: long ones alone, where no time is measured."""
         names = self.names(wanted)
         setup.say("%s at %s: %s" % (spec, "%d Hz" % rate if rate else "full speed", ", ".join(names)))
-        with self.target(spec) as target:
-            for turn, name in self.in_turns(names):
-                profiler = self.profilers[name]
-                # What the interpreter of the profiler needs to come up is no time of measuring.
-                extra = profiler.start_up
-                row = {"shape": spec, "rate": rate, "profiler": name, "turn": turn}
-                row["short"] = self.runner.run(profiler, target, rate, self.plan.short + extra)
-                row["long"] = self.runner.run(profiler, target, rate, self.plan.long + extra)
-                row["made"], row["reused"] = target.count(1), target.count(2)
-                self.raw["pairs"].append(row)
+        target = self.target(spec)
+        for turn, name in self.in_turns(names):
+            profiler = self.profilers[name]
+            # What the interpreter of the profiler needs to come up is no time of measuring.
+            extra = profiler.start_up
+            row = {"shape": spec, "rate": rate, "profiler": name, "turn": turn}
+            before = target.count(1), target.count(2)
+            short, long = self.plan.short, self.plan.long
+            if not rate:
+                short, long = short / 2, long / 2
+            row["short"] = None if single else self.runner.run(profiler, target, rate, short + extra)
+            row["long"] = self.runner.run(profiler, target, rate, long + extra)
+            row["made"], row["reused"] = target.count(1) - before[0], target.count(2) - before[1]
+            self.raw["pairs"].append(row)
 
     def calls(self, specs, wanted):
         """System calls. Nothing in them depends on time, so several at once."""
@@ -85,7 +101,7 @@ class Bench:
                 profiler = self.profilers[name]
                 row = {"shape": spec, "profiler": name}
                 try:
-                    with self.target(spec) as target:
+                    with self.new_target(spec) as target:
                         rate = 200 if self.plan.quick else 100
                         for key, seconds in (("short", self.plan.short), ("long", self.plan.long)):
                             row[key] = self.runner.calls(profiler, target, rate, seconds + 2 * profiler.start_up)
@@ -94,7 +110,7 @@ class Bench:
                 with lock:
                     self.raw["calls"].append(row)
 
-        workers = [threading.Thread(target=work) for _ in range(4)]
+        workers = [threading.Thread(target=work) for _ in range(2)]
         for worker in workers:
             worker.start()
         for worker in workers:
@@ -104,15 +120,15 @@ class Bench:
         """How fast the target works with and without a profiler, in turns."""
         names = ["none"] + self.names(wanted)
         setup.say("slowdown, %s: %s" % (spec, ", ".join(names)))
-        with self.target(spec) as target:
-            for turn in range(self.plan.rounds * 2):
-                for index in range(len(names)):
-                    name = names[(index + turn) % len(names)]
-                    before = self.speed(target)
-                    with_profiler, row = self.profiled(target, name, rate)
-                    after = self.speed(target)
-                    self.raw["windows"].append({"shape": spec, "rate": rate, "profiler": name, "before": before,
-                                                "with": with_profiler, "after": after, "run": row})
+        target = self.target(spec)
+        for turn in range(self.plan.rounds * 2):
+            for index in range(len(names)):
+                name = names[(index + turn) % len(names)]
+                before = self.speed(target)
+                with_profiler, row = self.profiled(target, name, rate)
+                after = self.speed(target)
+                self.raw["windows"].append({"shape": spec, "rate": rate, "profiler": name, "before": before,
+                                            "with": with_profiler, "after": after, "run": row})
 
     def speed(self, target):
         """Work in a second that the target had a processor or was held: what other programs take is not counted."""
@@ -146,63 +162,64 @@ class Bench:
         """How long the target is held per stop: the time that it neither ran nor wanted to, by the number of times."""
         names = self.names(wanted)
         setup.say("time held, %s: %s" % (spec, ", ".join(names)))
-        with self.target(spec) as target:
-            for turn, name in self.in_turns(names):
-                profiler = self.profilers[name]
-                warm = 0.4 + 2 * profiler.start_up
-                seconds = warm + self.plan.window + 0.2
-                started = self.runner.start(profiler, target, rate, seconds)
-                time.sleep(warm)
-                _, wall, ran, waited, slept = target.clocks()
-                time.sleep(self.plan.window)
-                _, wall2, ran2, waited2, slept2 = target.clocks()
-                row = self.finished(profiler, target, started, seconds)
-                self.raw["held"].append({"profiler": name, "turn": turn, "stops": slept2 - slept, "run": row,
-                                         "held": (wall2 - wall) - (ran2 - ran) - (waited2 - waited)})
+        target = self.target(spec)
+        for turn, name in self.in_turns(names):
+            profiler = self.profilers[name]
+            warm = 0.4 + 2 * profiler.start_up
+            seconds = warm + self.plan.window + 0.2
+            started = self.runner.start(profiler, target, rate, seconds)
+            time.sleep(warm)
+            _, wall, ran, waited, slept = target.clocks()
+            time.sleep(self.plan.window)
+            _, wall2, ran2, waited2, slept2 = target.clocks()
+            row = self.finished(profiler, target, started, seconds)
+            self.raw["held"].append({"profiler": name, "turn": turn, "stops": slept2 - slept, "run": row,
+                                     "held": (wall2 - wall) - (ran2 - ran) - (waited2 - waited)})
 
     def dumps(self, spec, wanted):
         """One look, in turns with a program that does nothing."""
         names = self.names(wanted)
         setup.say("one look: " + ", ".join(names))
-        with self.target(spec) as target:
-            commands = {name: self.profilers[name].dump(target.pid) for name in names}
-            commands["true"] = ["/bin/true"]
-            for turn in range(self.plan.rounds):
-                for name, command in commands.items():
-                    self.raw["dumps"].append({"profiler": name, "turn": turn,
-                                              "walls": self.runner.walls(command, self.plan.dumps)})
+        target = self.target(spec)
+        commands = {name: self.profilers[name].dump(target.pid) for name in names}
+        commands["true"] = ["/bin/true"]
+        for turn in range(self.plan.rounds):
             for name, command in commands.items():
-                self.raw["dumps"].append({"profiler": name, "calls": self.runner.calls_once(command)["total"]})
+                self.raw["dumps"].append({"profiler": name, "turn": turn,
+                                          "walls": self.runner.walls(command, self.plan.dumps)})
+        for name, command in commands.items():
+            self.raw["dumps"].append({"profiler": name, "calls": self.runner.calls_once(command)["total"]})
 
     def all(self):
         quick = self.plan.quick
-        never = ["pyflame", "austin", "sampling", "py-spy"]
+        free = ["pyflame", "austin", "sampling", "py-spy"]
+        stopping = ["pyflame --blocking", "sampling --blocking"]
         bare = ["bare sleep", "bare read"]
         self.calls([S20] if quick else [S20, S200, T2, T66, F50, F5000, GENS] + [AIO] * (self.version >= (3, 6)),
-                   {"": ["pyflame", "austin", "sampling", "py-spy"],
-                    S20: ["bare read", "pyflame", "pyflame --blocking", "austin", "sampling", "sampling --blocking",
-                          "py-spy", "py-spy --nonblocking"],
-                    T2: ["pyflame", "pyflame --threads", "austin", "sampling", "py-spy"],
-                    T66: ["pyflame", "pyflame --threads", "austin", "sampling", "py-spy"]})
-        self.pairs(S20, 1000, bare + never + ["pyflame --blocking", "sampling --blocking"])
-        self.pairs(S20, 0, ["bare read"] + never)
-        self.pairs(CHURN, 1000, ["pyflame", "pyflame --nonblocking", "pyflame --blocking", "austin", "sampling",
-                                 "sampling --blocking", "py-spy", "py-spy --nonblocking"])
-        self.pairs(FRESH, 1000, never)
-        self.dumps(S20, never)
+                   {"": free + ["bare read"] * (not quick),
+                    S20: free + stopping + ["bare read"] + ["py-spy --nonblocking"] * (not quick),
+                    T2: free + ["pyflame --threads"], T66: free + ["pyflame --threads"]})
+        self.pairs(S20, 1000, bare + free + stopping * (not quick))
+        self.pairs(S20, 0, ["bare read"] + free)
+        if not quick:
+            self.pairs(S20, 100, bare + free)
+            self.pairs(S20, 10000, bare + free)
+        self.dumps(S20, free)
         self.held(S20, 1000, ["bare stop", "pyflame --blocking"] + ["py-spy", "sampling --blocking"] * (not quick))
-        if quick:
-            return
-        self.pairs(S20, 100, bare + never)
-        self.pairs(S20, 10000, bare + never)
-        self.pairs(S200, 1000, ["bare sleep"] + never)
-        self.pairs(S200, 0, never)
-        self.pairs(T66, 1000, ["pyflame", "pyflame --threads", "austin", "sampling", "py-spy"])
-        self.pairs(F50, 1000, never)
-        self.pairs(F5000, 1000, never)
-        self.pairs("big:%d" % (60000 if self.version < (3, 11) else 30000), 1000, never)
-        self.windows(S20, 1000, never + ["pyflame --blocking", "sampling --blocking"])
-        self.windows(CHURN, 1000, never)
+        if not quick:
+            self.windows(S20, 1000, free + stopping)
+            self.pairs(S200, 1000, ["bare sleep"] + free)
+            self.pairs(S200, 0, free)
+            self.pairs(T66, 1000, free + ["pyflame --threads"])
+            self.pairs(F50, 1000, free)
+            self.pairs(F5000, 1000, free)
+            # 2 bytes a line of its line table before 3.11, 4 and more from then on.
+            self.pairs("big:%d" % (60000 if self.version < (3, 11) else 30000), 1000, free, single=True)
+        self.pairs(FRESH, 1000, free, single=True)
+        self.pairs(CHURN, 1000, free + ["pyflame --nonblocking", "py-spy --nonblocking"] +
+                   (stopping if not quick else []), single=True)
+        if not quick:
+            self.windows(CHURN, 1000, free)
 
 
 def known_profilers(built, found, fifteen):
@@ -239,10 +256,13 @@ def main():
     parser.add_argument("--quick", action="store_true", help="under a minute, fewer rows")
     parser.add_argument("--python", default="3.13", help="interpreters, with commas between (default 3.13)")
     parser.add_argument("--rounds", type=int, help="rounds (default 3, with --quick 1)")
+    parser.add_argument("--urgent", action="store_true",
+                        help="raise the priority of the target too: for a busy machine, on which it takes a processor "
+                        "from the others")
     parser.add_argument("--without", default="", help="profilers to leave out, with commas between")
     parser.add_argument("--built", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    plan = Plan(options.quick, options.rounds)
+    plan = Plan(options.quick, options.rounds, options.urgent)
     profiler_cpu, target_cpu = setup.processors()
     rows = setup.interpreters()
     without = options.without.split(",")
@@ -260,7 +280,8 @@ def main():
                            if name in profilers}}
     directory = tempfile.mkdtemp(prefix="pyflame-bench.")
     try:
-        runner = runs.Runner(profiler_cpu, directory, {"run": os.path.join(built, "bench", "run")})
+        runner = runs.Runner(profiler_cpu, directory, {"run": os.path.join(built, "bench", "run")},
+                             1 if plan.quick else 3)
         for wanted in options.python.split(","):
             interpreter = setup.find_interpreter(wanted, rows)
             if not interpreter:
@@ -270,6 +291,7 @@ def main():
             try:
                 bench.all()
             finally:
+                bench.end()
                 report["pythons"][interpreter[0]] = bench.raw
                 report["load"].append(os.getloadavg())
                 name = os.path.join(built, "bench", time.strftime("%Y%m%d-%H%M%S.json"))

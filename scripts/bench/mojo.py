@@ -12,6 +12,10 @@ zero byte. Strings and frames are defined once under a number and referred to by
                          11 number text                            a string is defined
 """
 import collections
+import re
+
+# Frames that were defined before, one after the other: most of a file.
+FRAMES = re.compile(rb"(?:\x05[\x80-\xff]*[\x00-\x7f])+")
 
 
 def read(path):
@@ -45,6 +49,7 @@ def read(path):
     number()
     metadata, strings, frames = {}, {}, {}
     stacks, seen = collections.Counter(), collections.Counter()
+    known = {}
     stack, thread = [], None
     strings[1] = "<unknown>"
     while at < len(data):
@@ -60,8 +65,17 @@ def read(path):
             key, file, function, line = number(), number(), number(), number()
             number(), number(), number()
             frames[key] = (strings.get(file, "?"), strings.get(function, "?"), line)
+            known.clear()
         elif kind == 5:
-            stack.append(frames.get(number(), ("", "?", 0)))
+            run = FRAMES.match(data, at - 1).group(0)
+            end = at - 1 + len(run)
+            if run not in known:
+                known[run] = []
+                while at <= end - 1:
+                    known[run].append(frames.get(number(), ("", "?", 0)))
+                    at += 1
+            stack += known[run]
+            at = end
         elif kind == 4:
             stack.append(("", "?", 0))
         elif kind == 6:

@@ -9,7 +9,7 @@ import target
 S20, S200 = "stack:20:10", "stack:200:10"
 T2, T66 = "stack:20:10:2", "stack:20:10:66"
 F50, F5000 = "stack:20:50", "stack:20:5000"
-GENS, AIO, CHURN, FRESH = "gens:20", "aio:10", "churn:10", "fresh:100"
+GENS, AIO, CHURN, FRESH = "gens:20", "aio:10", "churn:10", "fresh:25"
 
 PATH = target.PATH
 # The roots of a thread: the module that is run, or what threading puts below the function given to it.

@@ -49,6 +49,10 @@ def refusal(rows):
     return None
 
 
+def runs_of(pairs):
+    return [run for row in pairs for run in (row["short"], row["long"]) if run]
+
+
 class Raw:
     """The raw data of one interpreter, as figures."""
 
@@ -64,7 +68,7 @@ class Raw:
         rows = self.pairs(spec, rate, name)
         if not rows:
             return NOTHING
-        runs = [run for row in rows for run in (row["short"], row["long"])]
+        runs = runs_of(rows)
         refused = refusal(runs) if sound else None
         if any("error" in run for run in runs):
             return Figure(refused="failed")
@@ -100,7 +104,7 @@ class Raw:
 
     def pooled(self, spec, rate, name, part, whole):
         """A share of all samples of all runs, in percent."""
-        runs = [run for row in self.pairs(spec, rate, name) for run in (row["short"], row["long"])]
+        runs = runs_of(self.pairs(spec, rate, name))
         if not runs:
             return NOTHING
         if any("error" in run for run in runs):
@@ -113,6 +117,10 @@ class Raw:
         return self.pooled(spec, rate, name, lambda run: run["wrong"], lambda run: run["right"] + run["wrong"])
 
     def stale(self, name):
+        rows = self.pairs(FRESH, 1000, name)
+        # Where hardly an address was used again there was nothing to confuse.
+        if rows and any(row["made"] < 10 or 2 * row["reused"] < row["made"] for row in rows):
+            return Figure(refused="too few made")
         return self.pooled(FRESH, 1000, name, lambda run: run["stale"], lambda run: run["named"])
 
     def sampled(self, spec, rate, name):
@@ -292,7 +300,7 @@ def rows_of(raw):
     row("% failed, 20 frames, 1 kHz", two, cells(lambda name: raw.failed(S20, 1000, name)))
 
     for what, spec in (("20 frames", S20), ("5,000 functions", F5000)):
-        figures = cells(lambda name: raw.last(spec, 1000, name, lambda run: run["hwm"]), bare="bare read")
+        figures = cells(lambda name: raw.last(spec, 1000, name, lambda run: run["hwm"]))
         stacks = raw.last(spec, 1000, "pyflame", lambda run: run["stacks"]).median
         limit = 1024 + 200 * stacks / 1024 if stacks is not None else None
         row("KiB at the peak, " + what, whole, figures, "≤ %s" % whole(limit) if limit else "",
