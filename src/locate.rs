@@ -312,8 +312,9 @@ fn text_version(search: &Search<'_>, symbols: &Symbols) -> Option<u64> {
     let mut found = None;
     for segment in image.segments().filter(|segment| segment.readable && !segment.writable) {
         scan(search.memory, &segment, &mut |_, window| {
-            let starts =
-                memchr::memchr_iter(b'.', window).filter_map(|dot| window.get(dot.checked_sub(1)?..));
+            // The digit, and the dot behind it.
+            let starts = window.windows(2).enumerate().filter(|(_, two)| two[1] == b'.');
+            let starts = starts.filter_map(|(start, _)| window.get(start..));
             let fits = |hex: &u64| versions::row_of(versions::minor_of(*hex)).is_some();
             found = starts.filter_map(spelled_version).find(fits);
             found.is_some()

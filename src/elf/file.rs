@@ -15,7 +15,6 @@
 
 use super::{BuildId, Entry, Headers, PAGE, PT_LOAD, Refusal, STT_OBJECT, SYMBOL_SIZE, Symbol, is_name};
 use crate::memory::{Addr, Bytes, Memory, Miss};
-use memchr::memchr_iter;
 
 /// Sections of a file. Linkers write about forty; only object files have thousands.
 const MAX_SECTIONS: u16 = 1024;
@@ -176,7 +175,7 @@ impl<'m, M: Memory> File<'m, M> {
         // Blocks overlap by the name, so that one of them holds it whole, and its ending.
         for from in (0..names.size).step_by(BLOCK - name.len()) {
             let block = self.block(names, from, &mut buffer)?;
-            for at in memchr_iter(first, block) {
+            for (at, _) in block.iter().enumerate().filter(|(_, byte)| **byte == first) {
                 let behind = block.get(at..).and_then(|rest| rest.strip_prefix(name));
                 if behind.and_then(|rest| rest.first()) != Some(&(ending as u8)) {
                     continue;
