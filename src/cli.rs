@@ -82,36 +82,62 @@ enum Name {
     Version,
 }
 
+/// The options, a line each: the help text is the table in which arguments are looked up.
+const OPTIONS: &str = concat!(
+    "  -p, --pid=PID             the process to profile; a bare PID does as well\n",
+    "  -t, --trace               start the rest of the line and profile it\n",
+    "  -s, --seconds=TIME        how long: 0.5, 500ms, 2m, inf; 0: one sample (1)\n",
+    "  -r, --rate=TIME           from one sample to the next; 0: no pause (1ms)\n",
+    "  -d, --dump                print the stacks of all threads once\n",
+    "      --threads             all threads, not just the one with the GIL\n",
+    "  -x, --exclude-idle        leave out idle time and waiting threads\n",
+    "  -n, --no-line-numbers     functions only\n",
+    "      --nonblocking         never stop a thread; unproven is (failed)\n",
+    "      --blocking            stop the sampled thread for every sample\n",
+    "  -o, --output=FILE         write there, not to standard output\n",
+    "      --abi=NN              assume this Python version, as 27 or 311\n",
+    "  -V, --verbose             say on stderr what was found and how it went\n",
+    "  -h, --help                this text\n",
+    "  -v, --version             the version and the Python versions supported\n"
+);
+
+/// What each line of [`OPTIONS`] is about.
+static NAMES: [Name; 15] = [
+    Name::Pid,
+    Name::Trace,
+    Name::Seconds,
+    Name::Rate,
+    Name::Dump,
+    Name::Threads,
+    Name::ExcludeIdle,
+    Name::NoLines,
+    Name::Nonblocking,
+    Name::Blocking,
+    Name::Output,
+    Name::Abi,
+    Name::Verbose,
+    Name::Help,
+    Name::Version,
+];
+
+/// A line of [`OPTIONS`].
 struct Row {
     name: Name,
+    /// A blank where there is only the long one.
     short: u8,
     long: &'static [u8],
-    /// How its value is called; empty for an option without one.
-    value: &'static [u8],
-    help: &'static [u8],
+    takes_value: bool,
 }
 
-const fn row(name: Name, short: u8, long: &'static [u8], value: &'static [u8], help: &'static [u8]) -> Row {
-    Row { name, short, long, value, help }
+fn rows() -> impl Iterator<Item = Row> {
+    let lines = OPTIONS.as_bytes().split(|&byte| byte == b'\n');
+    NAMES.iter().zip(lines).filter_map(|(&name, line)| {
+        let [_, _, _, short, _, _, b'-', b'-', rest @ ..] = line else { return None };
+        let end = rest.iter().position(|byte| b" =".contains(byte))?;
+        let (long, rest) = rest.split_at_checked(end)?;
+        Some(Row { name, short: *short, long, takes_value: rest.starts_with(b"=") })
+    })
 }
-
-static ROWS: [Row; 15] = [
-    row(Name::Pid, b'p', b"pid", b"PID", b"the process to profile; a bare PID does as well"),
-    row(Name::Trace, b't', b"trace", b"", b"start the rest of the line and profile it"),
-    row(Name::Seconds, b's', b"seconds", b"TIME", b"how long: 0.5, 500ms, 2m, inf; 0: one sample (1)"),
-    row(Name::Rate, b'r', b"rate", b"TIME", b"from one sample to the next; 0: no pause (1ms)"),
-    row(Name::Dump, b'd', b"dump", b"", b"print the stacks of all threads once"),
-    row(Name::Threads, 0, b"threads", b"", b"all threads, not just the one with the GIL"),
-    row(Name::ExcludeIdle, b'x', b"exclude-idle", b"", b"leave out idle time and waiting threads"),
-    row(Name::NoLines, b'n', b"no-line-numbers", b"", b"functions only"),
-    row(Name::Nonblocking, 0, b"nonblocking", b"", b"never stop a thread; unproven is (failed)"),
-    row(Name::Blocking, 0, b"blocking", b"", b"stop the sampled thread for every sample"),
-    row(Name::Output, b'o', b"output", b"FILE", b"write there, not to standard output"),
-    row(Name::Abi, 0, b"abi", b"NN", b"assume this Python version, as 27 or 311"),
-    row(Name::Verbose, b'V', b"verbose", b"", b"say on stderr what was found and how it went"),
-    row(Name::Help, b'h', b"help", b"", b"this text"),
-    row(Name::Version, b'v', b"version", b"", b"the version and the Python versions supported"),
-];
 
 /// The first line of the help text and of a complaint about the arguments.
 pub const USAGE: &[u8] = b"Usage: pyflame [options] PID\n       pyflame [options] -p PID\n       pyflame [options] -t command args...\n";
@@ -120,18 +146,7 @@ pub const USAGE: &[u8] = b"Usage: pyflame [options] PID\n       pyflame [options
 pub fn help(out: &mut impl Sink) {
     out.put(USAGE);
     out.put(b"\nStacks of a running Python process, as text for flame graphs.\n\n");
-    for row in &ROWS {
-        let short = [b' ', b' ', b'-', row.short, b',', b' '];
-        out.put(if row.short == 0 { b"      " } else { &short });
-        out.put(b"--");
-        out.put(row.long);
-        out.put(if row.value.is_empty() { b"" } else { b"=" });
-        out.put(row.value);
-        let width = row.long.len() + row.value.len() + usize::from(!row.value.is_empty());
-        out.put(b"                    ".get(width.min(18)..).unwrap_or_default());
-        out.put(row.help);
-        out.put(b"\n");
-    }
+    out.put(OPTIONS.as_bytes());
 }
 
 /// Writes the version line: name, version, operating system, processor, and the Python versions that are known.
@@ -211,29 +226,27 @@ impl<'a, F: Fn(usize) -> Option<&'a [u8]>> Parser<'a, F> {
         let end = long.iter().position(|&b| b == b'=').unwrap_or(long.len());
         let (name, value) = long.split_at_checked(end).unwrap_or((long, &[]));
         let value = value.strip_prefix(b"=");
-        let mut fitting = ROWS.iter().filter(|row| row.long.starts_with(name));
-        let exact = ROWS.iter().find(|row| row.long == name);
+        let exact = rows().find(|row| row.long == name);
+        let mut fitting = rows().filter(|row| row.long.starts_with(name));
         let row = match (exact, fitting.next(), fitting.next()) {
             (Some(row), ..) | (None, Some(row), None) => row,
             _ => return Err(Error::Usage(Usage::Unknown(arg))),
         };
-        match (row.value.is_empty(), value) {
-            (true, Some(_)) => Err(Error::Usage(Usage::Value(arg))),
-            (true, None) => self.set(row.name, b""),
-            (false, Some(value)) => self.set(row.name, value),
-            (false, None) => {
-                let value = self.take().ok_or(Error::Usage(Usage::Value(arg)))?;
-                self.set(row.name, value)
-            }
-        }
+        let value = match (row.takes_value, value) {
+            (false, None) => Some(&b""[..]),
+            (false, Some(_)) => None,
+            (true, None) => self.take(),
+            (true, value) => value,
+        };
+        self.set(row.name, value.ok_or(Error::Usage(Usage::Value(arg)))?)
     }
 
     fn short(&mut self, cluster: &'a [u8]) -> Result<(), Error<'a>> {
         let mut rest = cluster;
         while let [short, after @ ..] = rest {
-            let row = ROWS.iter().find(|row| row.short == *short && *short != 0);
+            let row = rows().find(|row| row.short == *short && *short != b' ');
             let row = row.ok_or(Error::Usage(Usage::Unknown(cluster)))?;
-            if row.value.is_empty() {
+            if !row.takes_value {
                 self.set(row.name, b"")?;
                 rest = after;
                 continue;

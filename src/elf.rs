@@ -238,7 +238,7 @@ mod tests {
         assert_eq!(refused(56, &[65]), Refusal::ProgramHeaders { count: 65, size: 56 });
         assert_eq!(refused(54, &[32]), Refusal::ProgramHeaders { count: 4, size: 32 });
         let short = File::new(&memory(b"\x7fELF\x02\x01")).err();
-        assert_eq!(short, Some(Refusal::Unreadable(Miss::Fault(Addr(0)))));
+        assert_eq!(short, Some(Refusal::Unreadable(Miss::Fault)));
     }
 
     #[test]

@@ -312,10 +312,15 @@ fn text_version(search: &Search<'_>, symbols: &Symbols) -> Option<u64> {
     let mut found = None;
     for segment in image.segments().filter(|segment| segment.readable && !segment.writable) {
         scan(search.memory, &segment, &mut |_, window| {
-            let starts =
-                memchr::memchr_iter(b'.', window).filter_map(|dot| window.get(dot.checked_sub(1)?..));
+            let mut rest = window;
+            let mut starts = core::iter::from_fn(|| {
+                let dot = text::find(b'.', rest)?;
+                let start = rest.get(dot.saturating_sub(1)..);
+                rest = rest.get(dot + 1..)?;
+                start
+            });
             let fits = |hex: &u64| versions::row_of(versions::minor_of(*hex)).is_some();
-            found = starts.filter_map(spelled_version).find(fits);
+            found = starts.by_ref().filter_map(spelled_version).find(fits);
             found.is_some()
         });
         if found.is_some() {

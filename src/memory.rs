@@ -22,17 +22,19 @@ impl Addr {
     }
 }
 
-/// Why a read, or a walk made of reads, gave nothing.
+/// Why a read, or a walk made of reads, gave nothing. As wide as a word, so that a word or this is returned in
+/// registers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u64)]
 pub enum Miss {
-    /// Nothing readable at this address.
-    Fault(Addr),
+    /// Nothing readable there.
+    Fault,
     /// The target changed this while it was read.
     Moved,
     /// A list or a chain had no end within its bound.
     Endless,
-    /// What is at this address cannot be what it should be.
-    Nonsense(Addr),
+    /// What is there cannot be what it should be.
+    Nonsense,
 }
 
 /// Memory of the target, or of something that stands in for it: an array, a file whose offsets are addresses.
@@ -43,7 +45,7 @@ pub trait Memory {
     /// The little endian number of `size` bytes at `at`, at most 8.
     fn raw(&self, at: Addr, size: usize) -> Result<u64, Miss> {
         let mut raw = [0; 8];
-        let bytes = raw.get_mut(..size).ok_or(Miss::Nonsense(at))?;
+        let bytes = raw.get_mut(..size).ok_or(Miss::Nonsense)?;
         self.read(at, bytes)?;
         Ok(u64::from_le_bytes(raw))
     }
@@ -175,7 +177,7 @@ pub struct Bytes<'a> {
 
 impl Memory for Bytes<'_> {
     fn read(&self, at: Addr, into: &mut [u8]) -> Result<(), Miss> {
-        let missing = Miss::Fault(at);
+        let missing = Miss::Fault;
         let start = usize::try_from(at.0.checked_sub(self.base.0).ok_or(missing)?).map_err(|_| missing)?;
         let end = start.checked_add(into.len()).ok_or(missing)?;
         into.copy_from_slice(self.bytes.get(start..end).ok_or(missing)?);
@@ -212,8 +214,8 @@ mod tests {
 
     #[test]
     fn reads_are_whole_or_not_at_all() {
-        assert_eq!(MEMORY.word::<u16>(Addr(0x1008)), Err(Miss::Fault(Addr(0x1008))));
-        assert_eq!(MEMORY.word::<u8>(Addr(0xfff)), Err(Miss::Fault(Addr(0xfff))));
-        assert_eq!(MEMORY.word::<u64>(Addr(u64::MAX)), Err(Miss::Fault(Addr(u64::MAX))));
+        assert_eq!(MEMORY.word::<u16>(Addr(0x1008)), Err(Miss::Fault));
+        assert_eq!(MEMORY.word::<u8>(Addr(0xfff)), Err(Miss::Fault));
+        assert_eq!(MEMORY.word::<u64>(Addr(u64::MAX)), Err(Miss::Fault));
     }
 }

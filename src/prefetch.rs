@@ -229,12 +229,12 @@ impl<M: Gather> Prefetch<M> {
         }
         let state = &mut *self.state.borrow_mut();
         let index = self.locate(state, sight, number, (offset, end))?;
-        let Some(page) = state.plan.page(index) else { return Err(Miss::Fault(at)) };
+        let Some(page) = state.plan.page(index) else { return Err(Miss::Fault) };
         let (before, after) = self.copies(sight, page)?;
         let first = (offset as u32).wrapping_sub(low);
         let word = |copy: u32, item: &Item| {
             let place = copy.wrapping_add(first).wrapping_add(item.offset) as usize;
-            word(state.buffer, place, item.size as usize).ok_or(Miss::Fault(at))
+            word(state.buffer, place, item.size as usize).ok_or(Miss::Fault)
         };
         let mut words = [0; N];
         for (value, item) in words.iter_mut().zip(items) {
@@ -295,7 +295,7 @@ impl<M: Gather> Prefetch<M> {
         let index = self.locate(state, sight, number, (offset, end))?;
         let start = state.plan.page(index).map_or(NO_COPY, |page| page.copies[0].wrapping_add(offset as u32))
             as usize;
-        into.copy_from_slice(state.buffer.get(start..start + into.len()).ok_or(Miss::Fault(at))?);
+        into.copy_from_slice(state.buffer.get(start..start + into.len()).ok_or(Miss::Fault)?);
         Ok(())
     }
 

@@ -52,39 +52,50 @@ impl Storage {
     pub fn map() -> Result<Storage, Errno> {
         let mut arena = Arena::map(ADDRESS_SPACE)?;
         Ok(Storage {
-            images: arena.region(IMAGES)?,
-            image_names: arena.region(IMAGES * 64)?,
+            images: arena.region(IMAGES),
+            image_names: arena.region(IMAGES * 64),
             prefetch: prefetch::Storage {
-                pages: arena.region(PAGES)?,
-                spans: arena.region(3 * PAGES)?,
-                buffer: arena.region(3 * PAGES * prefetch::PAGE as usize)?,
+                pages: arena.region(PAGES),
+                spans: arena.region(3 * PAGES),
+                buffer: arena.region(3 * PAGES * prefetch::PAGE as usize),
             },
             profile: profile::Storage {
-                name_bytes: arena.region(NAMES * 128)?,
-                name_spans: arena.region(NAMES)?,
-                name_index: arena.region(NAMES * SLOTS)?,
-                functions: arena.region(NAMES)?,
-                function_index: arena.region(NAMES * SLOTS)?,
-                nodes: arena.region(NODES)?,
-                node_index: arena.region(NODES * SLOTS)?,
-                last: arena.region(DEPTH)?,
+                name_bytes: arena.region(NAMES * 128),
+                name_spans: arena.region(NAMES),
+                name_index: arena.region(NAMES * SLOTS),
+                functions: arena.region(NAMES),
+                function_index: arena.region(NAMES * SLOTS),
+                nodes: arena.region(NODES),
+                node_index: arena.region(NODES * SLOTS),
+                last: arena.region(DEPTH),
             },
             codes: code::Storage {
-                known: arena.region(CODES)?,
-                known_index: arena.region(CODES * SLOTS)?,
-                located: arena.region(POSITIONS)?,
-                located_index: arena.region(POSITIONS * SLOTS)?,
-                calls: arena.region(POSITIONS)?,
-                call_index: arena.region(POSITIONS * SLOTS)?,
-                text: arena.region(NAME)?,
-                text2: arena.region(NAME)?,
+                known: arena.region(CODES),
+                known_index: arena.region(CODES * SLOTS),
+                located: arena.region(POSITIONS),
+                located_index: arena.region(POSITIONS * SLOTS),
+                calls: arena.region(POSITIONS),
+                call_index: arena.region(POSITIONS * SLOTS),
+                text: arena.region(NAME),
+                text2: arena.region(NAME),
             },
             lists: sampler::Storage {
-                threads: arena.region(THREADS)?,
-                seen: arena.region(DEPTH)?,
-                path: arena.region(DEPTH)?,
-                before: arena.region(DEPTH)?,
+                threads: arena.region(THREADS),
+                seen: arena.region(DEPTH),
+                path: arena.region(DEPTH),
+                before: arena.region(DEPTH),
             },
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_space_holds_all_regions() {
+        let storage = Storage::map().expect("address space");
+        assert_eq!(storage.lists.before.len(), DEPTH);
     }
 }

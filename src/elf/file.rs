@@ -15,7 +15,6 @@
 
 use super::{BuildId, Entry, Headers, PAGE, PT_LOAD, Refusal, STT_OBJECT, SYMBOL_SIZE, Symbol, is_name};
 use crate::memory::{Addr, Bytes, Memory, Miss};
-use memchr::memchr_iter;
 
 /// Sections of a file. Linkers write about forty; only object files have thousands.
 const MAX_SECTIONS: u16 = 1024;
@@ -112,7 +111,7 @@ impl<'m, M: Memory> File<'m, M> {
         };
         let names = self.section_at(table.link)?;
         if table.size.max(names.size) > MAX_TABLE {
-            return Err(Miss::Nonsense(table.offset));
+            return Err(Miss::Nonsense);
         }
         match self.symbol_ending(&table, &names, name, Ending::Plain)? {
             None => self.symbol_ending(&table, &names, name, Ending::Suffix),
@@ -176,7 +175,7 @@ impl<'m, M: Memory> File<'m, M> {
         // Blocks overlap by the name, so that one of them holds it whole, and its ending.
         for from in (0..names.size).step_by(BLOCK - name.len()) {
             let block = self.block(names, from, &mut buffer)?;
-            for at in memchr_iter(first, block) {
+            for (at, _) in block.iter().enumerate().filter(|(_, byte)| **byte == first) {
                 let behind = block.get(at..).and_then(|rest| rest.strip_prefix(name));
                 if behind.and_then(|rest| rest.first()) != Some(&(ending as u8)) {
                     continue;
@@ -341,7 +340,7 @@ mod tests {
         let mut bytes = PIE.file();
         put(&mut bytes, 0x1600 + 3 * 64 + 32, &u64::MAX.to_le_bytes());
         let memory = counted(&bytes);
-        assert_eq!(File::new(&memory).unwrap().symbol(b"plain"), Err(Miss::Nonsense(Addr(0x1200))));
+        assert_eq!(File::new(&memory).unwrap().symbol(b"plain"), Err(Miss::Nonsense));
         let mut bytes = PIE.file();
         put(&mut bytes, 0x1400, &b"z\0".repeat(64));
         put(&mut bytes, 0x1600 + 2 * 64 + 32, &[24]);

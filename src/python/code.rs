@@ -271,7 +271,7 @@ impl Codes {
             let mut name = [0; CODE_TYPE.len()];
             memory.read(memory.load(print.kind, layout.type_name)?, &mut name)?;
             if name != CODE_TYPE {
-                return Err(Miss::Nonsense(address));
+                return Err(Miss::Nonsense);
             }
             self.code_type = Some(print.kind);
         }
@@ -446,7 +446,7 @@ fn read_line<M: Memory>(memory: &M, layout: &Layout, known: &Known, position: i6
     let mut search = Search::new(layout.lines, known.first_line, position);
     let size = memory.load(known.line_table, layout.bytes.size)?;
     if !(0..=MAX_LINE_TABLE).contains(&size) {
-        return Err(Miss::Nonsense(known.line_table));
+        return Err(Miss::Nonsense);
     }
     let (mut at, end) = (0, size as u64);
     let mut window = [0; 2048];

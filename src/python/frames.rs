@@ -138,7 +138,7 @@ fn copy_in_use<M: Memory>(memory: &M, copies: Copies, code: Addr, index: i32) ->
     let array = memory.load(code, copies.array)?;
     let size = memory.word::<i64>(array)?;
     if index < 0 || i64::from(index) >= size {
-        return Err(Miss::Nonsense(array));
+        return Err(Miss::Nonsense);
     }
     memory.word(array.plus(8 + 8 * index as u64))
 }

@@ -129,7 +129,7 @@ pub fn read<M: Memory>(memory: &M, runtime: Addr, header: Header) -> Result<(Lay
     // An alpha or beta may still have the shape of the version before (a 3.15.0a0 did).
     let mut fitting = SHAPES.iter().rev().filter(|shape| shape.version <= minor).take(2);
     let layout = fitting.find_map(|shape| layout(shape, offsets(shape, &table)?, header.free_threaded));
-    layout.ok_or(Miss::Nonsense(runtime))
+    layout.ok_or(Miss::Nonsense)
 }
 
 /// What the entries say, 0 where there is none. Nothing if a field is not aligned or does not lie within its struct.

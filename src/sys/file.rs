@@ -65,7 +65,7 @@ impl Memory for Open {
         while let Some(rest) = into.get_mut(done..).filter(|rest| !rest.is_empty()) {
             match rustix::io::pread(&self.0, rest, at.0.wrapping_add(done as u64)) {
                 Ok(n) if n > 0 => done += n,
-                _ => return Err(Miss::Fault(at)),
+                _ => return Err(Miss::Fault),
             }
         }
         Ok(())

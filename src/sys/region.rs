@@ -60,18 +60,33 @@ impl Arena {
         Ok(Arena { rest: unsafe { slice::from_raw_parts_mut(start.cast(), bytes) } })
     }
 
-    /// `count` zeroed values that live until the process ends. Errors: ENOMEM when the arena is too small.
-    pub fn region<T: Zeroed>(&mut self, count: usize) -> Result<&'static mut [T], Errno> {
-        const ALIGN: usize = 64; // a line of the cache
-        let bytes = count
-            .checked_mul(size_of::<T>())
-            .and_then(|n| n.checked_next_multiple_of(ALIGN))
-            .ok_or(Errno::NOMEM)?;
+    /// `count` zeroed values that live until the process ends; none when the arena is too small.
+    pub fn region<T: Zeroed>(&mut self, count: usize) -> &'static mut [T] {
+        let Some(region) = self.cut(count * size_of::<T>()) else { return &mut [] };
+        // SAFETY: zeroed and long enough, aligned, and handed out once, since it is cut off.
+        unsafe { slice::from_raw_parts_mut(region.cast(), count) }
+    }
+
+    /// Cuts off `bytes`, aligned for everything since the mapping is and they are rounded up to lines of the cache.
+    #[inline(never)] // for every type the same
+    fn cut(&mut self, bytes: usize) -> Option<*mut u8> {
         let rest = mem::take(&mut self.rest);
-        let (region, rest) = rest.split_at_mut_checked(bytes).ok_or(Errno::NOMEM)?;
+        let (region, rest) = rest.split_at_mut_checked(bytes.next_multiple_of(64))?;
         self.rest = rest;
-        // SAFETY: zeroed and long enough; aligned, since the mapping is and every region is a multiple of `ALIGN`; and
-        // handed out once, since it is cut off.
-        Ok(unsafe { slice::from_raw_parts_mut(region.as_mut_ptr().cast::<T>(), count) })
+        Some(region.as_mut_ptr())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn regions_are_cut_off_until_none_is_left() {
+        let mut arena = Arena::map(4096).expect("a page");
+        assert_eq!(arena.region::<u64>(3), [0; 3]);
+        let next = arena.region::<u32>(1).as_ptr() as usize;
+        assert_eq!(next % 64, 0);
+        assert_eq!(arena.region::<u8>(4096), []);
     }
 }

@@ -90,7 +90,7 @@ impl Memory for Remote {
         let want = into.len();
         match self.read_ranges(&[Span { base: at.0, len: want as u64 }], into) {
             Ok(n) if n == want => Ok(()),
-            _ => Err(Miss::Fault(at)),
+            _ => Err(Miss::Fault),
         }
     }
 }
