@@ -16,7 +16,7 @@ use crate::sys::file::Open;
 use crate::sys::proc::Path;
 use crate::sys::remote::Remote;
 use crate::target::{Images, Mapped, Rank};
-use crate::text::leading_decimal;
+use crate::text::{self, leading_decimal};
 use rustix::process::Pid;
 
 /// An interpreter, ready to be walked.
