@@ -164,9 +164,10 @@ fn expand<'a>(before: &str, rest: &'a str, take: &mut impl FnMut(String)) -> &'a
             if let Some(rest) = list.strip_prefix('}') {
                 return rest;
             }
+            // Behind the path, perhaps `as another_name`.
             let after = expand(before, list, take);
-            list = after.trim_start().strip_prefix(',').unwrap_or(after);
-            assert!(list.len() < rest.len() && !list.is_empty(), "braces that do not end: {rest:.80}");
+            let end = after.find([',', '}']).unwrap_or_else(|| panic!("braces that do not end: {rest:.80}"));
+            list = after[end..].strip_prefix(',').unwrap_or(&after[end..]);
         }
     }
     let is_name = |c: char| c.is_alphanumeric() || c == '_';
@@ -196,7 +197,7 @@ fn a_module_uses_its_own_floor_and_those_below() {
             let below = |of: &&str| {
                 path.strip_prefix(*of).is_some_and(|rest| matches!(rest, "") || rest.starts_with("::"))
             };
-            WORDS.iter().chain(floor.may_use).any(|of| below(&of))
+            WORDS.iter().chain(floor.may_use).any(below)
         };
         let wrong = paths(&source.code).into_iter().filter(|(_, path)| !allowed(path));
         faults.extend(wrong.map(|(line, path)| (source, line, path)));
@@ -234,8 +235,8 @@ fn has_reason(source: &Source, number: usize) -> bool {
             return true;
         }
         let is_comment = line.starts_with("//");
-        // Above the comment, or in another statement.
-        if comment && !is_comment || !is_comment && (line.is_empty() || line.ends_with([';', '}'])) {
+        // Above a comment that says something else, or in another statement.
+        if !is_comment && (comment || line.is_empty() || line.ends_with([';', '}'])) {
             return false;
         }
         comment = is_comment;
@@ -320,7 +321,8 @@ fn files_begin_with_what_they_are() {
 
 #[test]
 fn the_rules_find_what_they_are_for() {
-    let found = paths("use crate::a::{self, b::C, d};\nfn f(x: &crate::e::F) {}\nuse crate::{g, h::*};\n");
+    let found =
+        paths("use crate::a::{self, b::C, d as e};\nfn f(x: &crate::e::F) {}\nuse crate::{g, h::*};\n");
     let found: Vec<String> = found.into_iter().map(|(line, path)| format!("{line} {path}")).collect();
     assert_eq!(found, ["1 a::self", "1 a::b::C", "1 a::d", "2 e::F", "3 g", "3 h::"]);
     assert_eq!(without_comment("let a = b; // crate::c"), "let a = b; ");
