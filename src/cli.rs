@@ -39,8 +39,8 @@ pub enum Action {
 pub struct Options<'a> {
     /// What to do.
     pub action: Action,
-    /// The process to look at.
-    pub pid: Option<u32>,
+    /// The process to look at; 0 when a command is started instead.
+    pub pid: u32,
     /// Index of the first argument of a command to start.
     pub command: Option<usize>,
     /// How long to sample; none: until the end.
@@ -183,7 +183,7 @@ pub fn parse<'a>(arg: impl Fn(usize) -> Option<&'a [u8]>) -> Result<Options<'a>,
 
 const DEFAULTS: Options<'static> = Options {
     action: Action::Sample,
-    pid: None,
+    pid: 0,
     command: None,
     duration: Some(SECOND),
     period: SECOND / 1000,
@@ -271,7 +271,7 @@ impl<'a, F: Fn(usize) -> Option<&'a [u8]>> Parser<'a, F> {
     fn set(&mut self, name: Name, value: &'a [u8]) -> Result<(), Error<'a>> {
         let options = &mut self.options;
         match name {
-            Name::Pid => options.pid = Some(pid(value)?),
+            Name::Pid => options.pid = pid(value)?,
             Name::Trace => options.command = Some(self.next),
             Name::Seconds => options.duration = duration(value)?,
             Name::Rate => options.period = duration(value)?.ok_or(Error::Usage(Usage::Seconds(value)))?,
@@ -300,7 +300,7 @@ impl<'a, F: Fn(usize) -> Option<&'a [u8]>> Parser<'a, F> {
             return Ok(self.options);
         }
         if let Some(first) = self.options.command {
-            if self.options.pid.is_some() || self.bare.is_some() {
+            if self.options.pid != 0 || self.bare.is_some() {
                 return usage(Usage::Exclusive(b"-p and -t"));
             }
             if self.options.action == Action::Dump {
@@ -309,8 +309,8 @@ impl<'a, F: Fn(usize) -> Option<&'a [u8]>> Parser<'a, F> {
             return if (self.arg)(first).is_some() { Ok(self.options) } else { usage(Usage::Command) };
         }
         match (self.options.pid, self.bare, self.bare_count) {
-            (Some(_), None, _) => {}
-            (None, Some(bare), 1) => self.options.pid = Some(pid(bare)?),
+            (1.., None, _) => {}
+            (0, Some(bare), 1) => self.options.pid = pid(bare)?,
             _ => return usage(Usage::Target),
         }
         Ok(self.options)
@@ -390,7 +390,7 @@ mod tests {
     #[test]
     fn a_bare_pid_and_an_option_mean_the_same() {
         for line in ["7", "-p 7", "-p7", "--pid=7", "--pid 7", "--pi 7", "-- 7"] {
-            assert_eq!(ok(line), Options { pid: Some(7), ..DEFAULTS }, "{line}");
+            assert_eq!(ok(line), Options { pid: 7, ..DEFAULTS }, "{line}");
         }
     }
 

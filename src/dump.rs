@@ -18,10 +18,10 @@ use crate::text::Decimal;
 use rustix::process::Pid;
 
 /// Writes all threads that have frames, the newest first. False when the target is gone.
-pub fn write(pid: Pid, sampler: &mut Sampler<'_>, profile: &mut Profile, out: &mut impl Sink) -> bool {
+pub fn write(pid: Pid, sampler: &mut Sampler, profile: &mut Profile, out: &mut impl Sink) -> bool {
     let mut first = true;
     sampler.each_thread(profile, |sampler, profile, index, proven| {
-        if proven && sampler.frames().is_empty() {
+        if proven && sampler.frames().next().is_none() {
             return;
         }
         if !core::mem::take(&mut first) {
@@ -32,16 +32,16 @@ pub fn write(pid: Pid, sampler: &mut Sampler<'_>, profile: &mut Profile, out: &m
             out.put(b"(failed)\n");
             return;
         }
-        for &frame in sampler.frames() {
+        for frame in sampler.frames().rev() {
             put_frame(profile, frame, true, out);
             out.put(b"\n");
         }
     })
 }
 
-fn put_header(pid: Pid, sampler: &Sampler<'_>, index: usize, out: &mut impl Sink) {
+fn put_header(pid: Pid, sampler: &Sampler, index: usize, out: &mut impl Sink) {
     let Some(&thread) = sampler.thread(index) else { return };
-    let ident = sampler.remote().load(thread.state, sampler.layout().thread.ident).unwrap_or(0);
+    let ident = sampler.remote().load(thread.state, sampler.interpreter().layout.thread.ident).unwrap_or(0);
     put_number(ident, out);
     out.put(if thread.running { b"*:" } else { b":" });
     let tid = sampler.native_id(thread);

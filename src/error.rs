@@ -30,6 +30,10 @@ pub enum Error<'a> {
     NoThreads(u64),
     /// `--abi` with a number that is none.
     Abi(&'a [u8]),
+    /// `-t` with this very program.
+    Oneself,
+    /// The command cannot be executed.
+    Exec(&'a [u8], Errno),
     /// The output cannot be opened.
     Output(&'a [u8], Errno),
     /// The output was opened, but could not be written to the end.
@@ -55,8 +59,15 @@ pub enum Usage<'a> {
     Command,
 }
 
-/// Writes `error` as one line or more, without the name of the program in front.
+/// Writes `error` as one line or more. Scripts know the beginnings of some, so no name stands in front.
 pub fn explain(error: &Error<'_>, out: &mut impl Sink) {
+    words(error, out);
+    if *error != Error::Usage(Usage::Target) {
+        out.put(b"\n");
+    }
+}
+
+fn words(error: &Error<'_>, out: &mut impl Sink) {
     match *error {
         Error::Usage(usage) => explain_usage(usage, out),
         Error::Storage(errno) => say(out, &[b"cannot map memory: ", errno_name(errno)]),
@@ -102,6 +113,13 @@ pub fn explain(error: &Error<'_>, out: &mut impl Sink) {
         }
         Error::Abi(abi) => {
             say(out, &[b"Unknown or unsupported ABI ", abi, b"; `pyflame --version` lists them"])
+        }
+        Error::Oneself => say(out, &[b"You tried to pyflame a pyflame: it runs no Python"]),
+        Error::Exec(name, errno) => {
+            say(
+                out,
+                &[name, b": ", errno_name(errno), b"\nChild process exited with status 127 before it ran"],
+            );
         }
         Error::Output(path, errno) => say(out, &[b"cannot open ", path, b": ", errno_name(errno)]),
         Error::Write(path, errno) => {

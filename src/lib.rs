@@ -21,6 +21,7 @@ pub mod text;
 mod dump;
 mod program;
 mod sampler;
+mod session;
 mod stopper;
 mod storage;
 

@@ -19,7 +19,7 @@
 
 mod plan;
 
-use crate::memory::{Addr, Gather, Memory, Miss, Span};
+use crate::memory::{Addr, Field, Gather, Memory, Miss, Span, Word};
 use core::cell::{Cell, RefCell};
 use plan::{NO_COPY, Part};
 pub use plan::{Page, Plan};
@@ -80,6 +80,29 @@ pub enum Moment {
     Second,
 }
 
+/// A word of a struct: where it begins and how many bytes it has, at most 8.
+#[derive(Clone, Copy)]
+pub struct Item {
+    /// Bytes from the start of the struct.
+    pub offset: u32,
+    /// Bytes.
+    pub size: u32,
+    /// It may change while the struct lives.
+    pub moves: bool,
+}
+
+impl Item {
+    /// A field that holds still.
+    pub fn of<T: Word>(field: Field<T>) -> Item {
+        Item { offset: field.offset(), size: T::SIZE as u32, moves: false }
+    }
+
+    /// A field that may move.
+    pub fn moving<T: Word>(field: Field<T>) -> Item {
+        Item { moves: true, ..Item::of(field) }
+    }
+}
+
 /// The fixed storage of a [`Prefetch`].
 pub struct Storage {
     /// The plan; its length bounds how many pages one sample can read.
@@ -125,6 +148,12 @@ impl<M: Gather> Prefetch<M> {
     /// The memory below, for what is not part of a sample.
     pub fn target(&self) -> &M {
         &self.target
+    }
+
+    /// Reads `target` from now on, of which nothing is known.
+    pub fn adopt(&mut self, target: M, room: u16) {
+        self.target = target;
+        self.state.get_mut().plan.reset(room);
     }
 
     /// Begins a new sample: what was not asked for lately will no longer be fetched.
@@ -176,32 +205,82 @@ impl<M: Gather> Prefetch<M> {
     }
 
     fn raw(&self, sight: Sight, at: Addr, size: usize) -> Result<u64, Miss> {
+        let item = Item { offset: 0, size: size as u32, moves: sight == Sight::Glimpse };
+        self.words(sight, at, &[item], true).map(|[word]| word)
+    }
+
+    /// Several words of the struct at `base`. `moving`: those that may move need not hold still.
+    #[inline]
+    pub fn words<const N: usize>(
+        &self,
+        sight: Sight,
+        base: Addr,
+        items: &[Item; N],
+        moving: bool,
+    ) -> Result<[u64; N], Miss> {
+        let (low, high) = items.iter().fold((u32::MAX, 0), |(low, high), item| {
+            (low.min(item.offset), high.max(item.offset + item.size))
+        });
+        let at = base.plus(low.into());
         let (number, offset) = (at.0 / PAGE, (at.0 % PAGE) as usize);
-        if offset + size > PAGE as usize {
-            self.late.set(true);
-            return self.target.raw(at, size); // not aligned, so nothing of CPython's
+        let end = offset + (high - low) as usize;
+        if end > PAGE as usize {
+            return self.words_apart(sight, base, items, moving);
         }
         let state = &mut *self.state.borrow_mut();
-        let index = self.locate(state, sight, number, (offset, offset + size))?;
+        let index = self.locate(state, sight, number, (offset, end))?;
         let Some(page) = state.plan.page(index) else { return Err(Miss::Fault(at)) };
-        let place = |copy: u32| copy.wrapping_add(offset as u32) as usize;
-        let copy = |copy: u32| word(state.buffer, place(copy), size).ok_or(Miss::Fault(at));
-        let [first, second, third] = page.copies;
-        let moment = self.moment.get();
-        let (before, after) = match moment {
-            Moment::Second if third != NO_COPY => (second, third),
-            Moment::Second if sight.depth() < 2 && page.part == Part::Still => return Err(Miss::Moved),
-            _ => (first, second),
+        let (before, after) = self.copies(sight, page)?;
+        let first = (offset as u32).wrapping_sub(low);
+        let word = |copy: u32, item: &Item| {
+            let place = copy.wrapping_add(first).wrapping_add(item.offset) as usize;
+            word(state.buffer, place, item.size as usize).ok_or(Miss::Fault(at))
         };
-        match sight {
-            Sight::Still(_) => {
-                let value = copy(before)?;
-                if copy(after)? == value { Ok(value) } else { Err(Miss::Moved) }
+        let mut words = [0; N];
+        for (value, item) in words.iter_mut().zip(items) {
+            *value = word(after, item)?;
+            if before != after && !(moving && item.moves) && word(before, item)? != *value {
+                return Err(Miss::Moved);
             }
-            Sight::Glimpse => copy(after),
-            Sight::Once if moment == Moment::Second => copy(second),
-            _ => copy(first),
         }
+        Ok(words)
+    }
+
+    /// The same for a struct that lies on two pages.
+    #[cold]
+    fn words_apart<const N: usize>(
+        &self,
+        sight: Sight,
+        base: Addr,
+        items: &[Item; N],
+        moving: bool,
+    ) -> Result<[u64; N], Miss> {
+        let mut words = [0; N];
+        for (value, item) in words.iter_mut().zip(items) {
+            let at = base.plus(item.offset.into());
+            if at.0 % PAGE + u64::from(item.size) > PAGE {
+                self.late.set(true);
+                *value = self.target.raw(at, item.size as usize)?; // not aligned, so nothing of CPython's
+            } else {
+                let item = Item { offset: 0, ..*item };
+                [*value] = self.words(sight, at, &[item], moving)?;
+            }
+        }
+        Ok(words)
+    }
+
+    /// Where the copies of a page are that `sight` compares at this moment; the same twice where it needs one.
+    fn copies(&self, sight: Sight, page: &Page) -> Result<(u32, u32), Miss> {
+        let [first, second, third] = page.copies;
+        let later = self.moment.get() == Moment::Second;
+        Ok(match sight {
+            Sight::Still(_) | Sight::Glimpse if later && third != NO_COPY => (second, third),
+            // A frame that calls, or is called, at the second moment has to be seen around it.
+            Sight::Still(0 | 1) | Sight::Glimpse if later => return Err(Miss::Moved),
+            Sight::Still(_) | Sight::Glimpse => (first, second),
+            Sight::Once if later => (second, second),
+            _ => (first, first),
+        })
     }
 
     /// Bytes of any number; those of one page are read with the page.

@@ -182,8 +182,8 @@ impl Profile {
         (self.names.get(function.file), self.names.get(function.name))
     }
 
-    /// Adds `by` samples to the stack of `frames`, the innermost first. What does not fit is counted as truncated.
-    pub fn count(&mut self, frames: impl DoubleEndedIterator<Item = Frame>, by: u64) {
+    /// Adds `by` samples to the stack of `frames`, from the root. What does not fit is counted as truncated.
+    pub fn count(&mut self, frames: impl Iterator<Item = Frame>, by: u64) {
         let node = self.node_of(frames);
         match node.ok().and_then(|id| self.nodes.get_mut(id)) {
             Some(node) => node.count += by,
@@ -192,9 +192,9 @@ impl Profile {
     }
 
     /// The node of a stack. Follows the last stack as far as both are the same.
-    fn node_of(&mut self, frames: impl DoubleEndedIterator<Item = Frame>) -> Result<u32, Full> {
+    fn node_of(&mut self, frames: impl Iterator<Item = Frame>) -> Result<u32, Full> {
         let (mut node, mut depth, mut same) = (ROOT, 0, true);
-        for frame in frames.rev() {
+        for frame in frames {
             match self.last.items().get(depth) {
                 Some(&(last, id)) if same && last == frame => node = id,
                 _ => {

@@ -1,179 +1,236 @@
 //! The program: from the arguments to the exit status.
 
-use crate::cli::{self, Action, Mode, Options};
+use crate::cli::{self, Action, Options};
 use crate::dump;
-use crate::error::{Error, explain};
-use crate::locate::{Interpreter, locate};
+use crate::error::{Error, Usage, errno_name, explain};
+use crate::locate::Interpreter;
 use crate::prefetch::Prefetch;
 use crate::profile::Profile;
 use crate::python::code::Codes;
 use crate::python::threads::Which;
+use crate::python::versions;
 use crate::report::{Sink, folded, put_number};
-use crate::sampler::{self, Choice, Sampler};
+use crate::sampler::{Choice, Sampler};
+use crate::session::{Schedule, Session};
 use crate::storage::Storage;
-use crate::sys::clock::{self, CHILD, ENDING, Nanos};
+use crate::sys::clock::{self, Nanos};
 use crate::sys::out::Output;
+use crate::sys::remote::Remote;
 use crate::sys::start::Process;
-use crate::sys::{stderr, stdout};
-use crate::target::{self, Images};
+use crate::sys::{self, spawn, stderr, stdout};
+use crate::target::Images;
 use rustix::process::Pid;
 
 /// Runs the program with the arguments of `process`: its exit status.
 pub fn run(process: &Process) -> i32 {
     clock::use_vdso(process.vdso());
     let arg = |i| process.arg(i).map(core::ffi::CStr::to_bytes);
-    let result = cli::parse(arg).and_then(|options| act(&options));
-    match result {
-        Ok(()) => 0,
-        Err(error) => {
-            complain(&error);
-            1
-        }
-    }
+    let result = cli::parse(arg).and_then(|options| act(process, &options));
+    result.unwrap_or_else(|error| {
+        complain(&error);
+        1
+    })
 }
 
 fn complain(error: &Error<'_>) {
     let mut out = Output::to(stderr());
-    match error {
-        Error::Usage(crate::error::Usage::Target) => {}
-        _ => {
-            explain(error, &mut out);
-            out.put(b"\n");
-        }
-    }
     if let Error::Usage(_) = error {
         out.put(cli::USAGE);
     }
+    explain(error, &mut out);
     let _ = out.finish(); // there is nowhere left to say so
 }
 
-fn act<'a>(options: &Options<'a>) -> Result<(), Error<'a>> {
+fn act<'a>(process: &Process, options: &Options<'a>) -> Result<i32, Error<'a>> {
     match options.action {
         Action::Help => print(cli::help),
         Action::Version => print(cli::version),
-        Action::Dump | Action::Sample => look(options),
+        Action::Dump | Action::Sample => observe(process, options),
     }
 }
 
-fn print(text: impl Fn(&mut Output)) -> Result<(), Error<'static>> {
+fn print(text: impl Fn(&mut Output)) -> Result<i32, Error<'static>> {
     let mut out = Output::to(stdout());
     text(&mut out);
-    out.finish().map_err(|errno| Error::Write(b"standard output", errno))
+    out.finish().map_err(|errno| Error::Write(b"standard output", errno))?;
+    Ok(0)
 }
 
-fn look<'a>(options: &Options<'a>) -> Result<(), Error<'a>> {
+fn observe<'a>(process: &Process, options: &Options<'a>) -> Result<i32, Error<'a>> {
     let storage = Storage::map().map_err(Error::Storage)?;
-    let pid = options
-        .pid
-        .and_then(|pid| Pid::from_raw(pid as i32))
-        .ok_or(Error::Usage(crate::error::Usage::Target))?;
-    let remote = target::open(pid)?;
-    let mut images = Images::new(storage.images, storage.image_names);
-    images.read(pid).map_err(|errno| Error::Denied(pid.as_raw_nonzero().get() as u64, errno))?;
-    let interpreter = locate(pid, &remote, &images, options.abi)?;
-    let mut out = match options.output {
-        Some(path) => Output::create(path).map_err(|errno| Error::Output(path, errno))?,
-        None => Output::to(stdout()),
+    let signals = clock::block_signals();
+    let (pid, early) = match options.command {
+        Some(first) => start(process, first, options)?,
+        None => (Pid::from_raw(options.pid as i32).ok_or(Error::Usage(Usage::Target))?, None),
     };
-    let all = options.threads || options.action == Action::Dump;
-    let choice = Choice {
-        mode: options.mode,
-        which: if all { Which::All } else { Which::Running },
-        lines: options.lines || options.action == Action::Dump,
-        exclude_idle: options.exclude_idle,
+    let ours = options.command.is_some();
+    let images = Images::new(storage.images, storage.image_names);
+    let mut session = Session::new(pid, ours, images, signals);
+    let found = match session.find(options.abi) {
+        // An interpreter that has just been started has no thread yet.
+        Err(Error::NoThreads(_)) if !ours => session.wait(options.abi, Some(clock::now() + clock::SECOND)),
+        Err(_) if ours => session.wait(options.abi, None),
+        found => found,
     };
-    let prefetch = Prefetch::new(remote, storage.prefetch, interpreter.layout.frame.room);
-    let mut profile = Profile::new(storage.profile);
-    let lists = sampler::Storage {
-        threads: storage.threads,
-        seen: storage.seen,
-        found: storage.found,
-        frames: storage.frames,
-        before: storage.before,
-    };
-    let mut sampler = Sampler::new(pid, &interpreter, choice, prefetch, Codes::new(storage.codes), lists);
-    if options.action == Action::Dump {
-        if !dump::write(pid, &mut sampler, &mut profile, &mut out) {
-            return Err(Error::NoProcess(pid.as_raw_nonzero().get() as u64));
-        }
-    } else {
-        let started = clock::now();
-        run_samples(&mut sampler, &mut profile, options, started);
-        if options.verbose {
-            summarize(&interpreter, &sampler, &profile, clock::now() - started);
-        }
-        warn(&sampler, options.mode);
-        folded::write(&profile.sort(), options.lines, &mut out);
-    }
-    let name = options.output.unwrap_or(b"standard output");
-    out.finish().map_err(|errno| Error::Write(name, errno))
-}
-
-/// Samples until the time is over, the target is gone, or somebody wants the program to end.
-fn run_samples(sampler: &mut Sampler<'_>, profile: &mut Profile, options: &Options<'_>, started: Nanos) {
-    let signals = ENDING.and(CHILD);
-    signals.block();
-    crate::sys::precise_sleep();
-    let end = options.duration.map(|duration| started.saturating_add(duration));
-    let mut deadline = started;
-    loop {
-        if !sampler.sample(profile) {
-            return;
-        }
-        deadline += options.period;
-        let now = clock::now();
-        if deadline < now && options.period > 0 {
-            let late = (now - deadline) / options.period;
-            profile.counts.missed += late;
-            deadline += late * options.period;
-        }
-        if end.is_some_and(|end| deadline.max(now) >= end) {
-            return;
-        }
-        while let Some(signal) = clock::sleep_until(deadline, signals) {
-            if signal != CHILD {
-                return;
+    let (remote, interpreter) = match found {
+        Ok(found) => found,
+        Err(error) => {
+            if ours {
+                session.exit_status(None);
             }
-            sampler.attend();
+            return Err(error);
         }
+    };
+    let out = match early {
+        Some(out) => out,
+        None => open(options)?,
+    };
+    let mut profile = Profile::new(storage.profile);
+    let prefetch = Prefetch::new(remote, storage.prefetch, interpreter.layout.frame.room);
+    let codes = Codes::new(storage.codes);
+    let child = ours.then_some(pid);
+    let mut sampler = Sampler::new(pid, interpreter, choice(options), child, prefetch, codes, storage.lists);
+    note_newer(&interpreter);
+    if options.action == Action::Dump {
+        return dump_once(pid, &mut sampler, &mut profile, options, out);
+    }
+    let started = clock::now();
+    sys::precise_sleep();
+    let schedule = Schedule { period: options.period, duration: options.duration };
+    session.run(&mut sampler, &mut profile, schedule, options.abi);
+    let elapsed = clock::now() - started;
+    report(options, &sampler, profile, elapsed, out)?;
+    Ok(if ours { session.exit_status(Some(&mut sampler)) } else { 0 })
+}
+
+/// Starts the command. Its output file is opened before, so that a mistake in it costs nothing.
+fn start<'a>(
+    process: &Process,
+    first: usize,
+    options: &Options<'a>,
+) -> Result<(Pid, Option<Output>), Error<'a>> {
+    let name = process.arg(first).map_or(&b""[..], |name| name.to_bytes());
+    if name.ends_with(b"pyflame") {
+        return Err(Error::Oneself);
+    }
+    let out = open(options)?;
+    let pid = spawn::spawn(process, first).map_err(|errno| Error::Exec(name, errno))?;
+    Ok((pid, Some(out)))
+}
+
+fn open<'a>(options: &Options<'a>) -> Result<Output, Error<'a>> {
+    match options.output {
+        Some(path) => Output::create(path).map_err(|errno| Error::Output(path, errno)),
+        None => Ok(Output::to(stdout())),
     }
 }
 
-/// One line when the target could not be stopped although that was wanted.
-fn warn(sampler: &Sampler<'_>, mode: Mode) {
-    let Some(errno) = sampler.stop_refused().filter(|_| mode != Mode::Nonblocking) else { return };
+fn choice(options: &Options<'_>) -> Choice {
+    let dump = options.action == Action::Dump;
+    Choice {
+        mode: options.mode,
+        which: if options.threads || dump { Which::All } else { Which::Running },
+        lines: options.lines || dump,
+        exclude_idle: options.exclude_idle && !dump,
+    }
+}
+
+fn dump_once<'a>(
+    pid: Pid,
+    sampler: &mut Sampler,
+    profile: &mut Profile,
+    options: &Options<'a>,
+    mut out: Output,
+) -> Result<i32, Error<'a>> {
+    if !dump::write(pid, sampler, profile, &mut out) {
+        return Err(Error::NoThreads(pid.as_raw_nonzero().get() as u64));
+    }
+    finish(options, out)
+}
+
+fn finish<'a>(options: &Options<'a>, out: Output) -> Result<i32, Error<'a>> {
+    let name = options.output.unwrap_or(b"standard output");
+    out.finish().map_err(|errno| Error::Write(name, errno))?;
+    Ok(0)
+}
+
+fn report<'a>(
+    options: &Options<'a>,
+    sampler: &Sampler,
+    profile: Profile,
+    elapsed: Nanos,
+    mut out: Output,
+) -> Result<i32, Error<'a>> {
+    let mut words = Output::to(stderr());
+    if let Some(errno) = sampler.stop_refused() {
+        words.put(b"pyflame: threads may not be stopped (ptrace: ");
+        words.put(errno_name(errno));
+        words.put(b"), so sampling went on as with --nonblocking\n");
+    }
+    if options.verbose {
+        put_interpreter(sampler.interpreter(), sampler.remote(), &mut words);
+    }
+    if options.verbose || sys::is_terminal(stderr()) {
+        put_counts(&profile, sampler, elapsed, &mut words);
+    }
+    let _ = words.finish();
+    folded::write(&profile.sort(), options.lines, &mut out);
+    finish(options, out)
+}
+
+/// One line when the layout of this version was never seen before.
+fn note_newer(interpreter: &Interpreter) {
+    if versions::minor_of(interpreter.version) <= versions::NEWEST {
+        return;
+    }
     let mut out = Output::to(stderr());
-    out.put(b"pyflame: threads may not be stopped (ptrace: ");
-    out.put(crate::error::errno_name(errno));
-    out.put(b"), so sampling went on as with --nonblocking\n");
+    out.put(b"pyflame: Python ");
+    put_version(interpreter, &mut out);
+    out.put(b" is newer than this program and read by the layout that it publishes itself\n");
     let _ = out.finish();
 }
 
-fn summarize(interpreter: &Interpreter, sampler: &Sampler<'_>, profile: &Profile, elapsed: Nanos) {
-    let mut out = Output::to(stderr());
-    let counts = &profile.counts;
-    out.put(b"pyflame: Python ");
-    for (i, shift) in [24, 16, 8].into_iter().enumerate() {
-        out.put(if i == 0 { b"" } else { b"." });
-        put_number(interpreter.version >> shift & 0xff, &mut out);
+fn put_version(interpreter: &Interpreter, out: &mut impl Sink) {
+    put_number(interpreter.version >> 24 & 0xff, out);
+    for shift in [16, 8] {
+        out.put(b".");
+        put_number(interpreter.version >> shift & 0xff, out);
     }
+}
+
+fn put_interpreter(interpreter: &Interpreter, remote: &Remote, out: &mut impl Sink) {
+    out.put(b"pyflame: Python ");
+    put_version(interpreter, out);
     out.put(if interpreter.free_threaded { b" free-threaded, found by " } else { b", found by " });
     out.put(interpreter.how);
+    out.put(if remote.through_file() {
+        b", read through /proc/PID/mem\n"
+    } else {
+        b", read by process_vm_readv\n"
+    });
+}
+
+fn put_counts(profile: &Profile, sampler: &Sampler, elapsed: Nanos, out: &mut impl Sink) {
+    let counts = &profile.counts;
+    out.put(b"pyflame: ");
+    put_number(counts.samples, out);
+    out.put(b" samples in ");
+    put_number(elapsed / 1_000_000, out);
+    out.put(b" ms");
     for (name, number) in [
-        (&b"\npyflame: samples"[..], counts.samples),
-        (b", idle", counts.idle),
-        (b", failed", counts.failed),
-        (b", missed deadlines", counts.missed),
-        (b", stops", counts.stopped),
-        (b", truncated", counts.truncated),
-        (b", names that did not fit", counts.names_full),
-        (b", reads", sampler.remote().calls()),
-        (b", ms", elapsed / 1_000_000),
+        (&b" idle"[..], counts.idle),
+        (b" failed", counts.failed),
+        (b" missed deadlines", counts.missed),
+        (b" stops", counts.stopped),
+        (b" stacks that did not fit", counts.truncated),
+        (b" names that did not fit", counts.names_full),
+        (b" reads", sampler.remote().calls()),
     ] {
-        out.put(name);
-        out.put(b" ");
-        put_number(number, &mut out);
+        if number > 0 {
+            out.put(b", ");
+            put_number(number, out);
+            out.put(name);
+        }
     }
     out.put(b"\n");
-    let _ = out.finish();
 }

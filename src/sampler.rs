@@ -21,7 +21,7 @@ use crate::stopper::Stopper;
 use crate::sys::clock;
 use crate::sys::remote::Remote;
 use crate::table::List;
-use rustix::process::Pid;
+use rustix::process::{Pid, WaitStatus};
 
 /// Looks at one thread before it is stopped, or given up.
 const TRIES: u32 = 4;
@@ -30,6 +30,9 @@ const TRIES_NONBLOCKING: u32 = 8;
 /// Looks in a row that have to show a stack with a new call. On a target whose calls take less than a microsecond one
 /// look in 20 shows a stack that never was; that so many show the same one has not been seen.
 const CONFIRMING: u32 = 5;
+
+/// Samples in a row that give nothing before the process is looked at anew.
+const FRUITLESS: u32 = 3;
 
 /// How and what to sample.
 #[derive(Clone, Copy)]
@@ -45,19 +48,26 @@ pub struct Choice {
 }
 
 /// Samples one process.
-pub struct Sampler<'a> {
+pub struct Sampler {
     pid: Pid,
-    interpreter: &'a Interpreter,
+    interpreter: Interpreter,
     choice: Choice,
     prefetch: Prefetch<Remote>,
     codes: Codes,
     threads: List<Thread>,
+    /// What the last walk found, the innermost frame first.
     seen: List<Seen>,
-    found: List<Found>,
-    frames: List<Frame>,
+    /// The last stack with its names, from the root.
+    path: List<Step>,
+    /// So many of its steps are reached by calls that are known.
+    known: usize,
+    /// It begins with frames that are not the root's, since it did not fit.
+    cut: bool,
     before: List<Seen>,
     history: History,
     stopper: Stopper,
+    /// Samples in a row that gave nothing but failures.
+    fruitless: u32,
 }
 
 /// The fixed storage of a [`Sampler`].
@@ -67,17 +77,31 @@ pub struct Storage {
     /// Frames of a stack as found.
     pub seen: &'static mut [Seen],
     /// The same with their names.
-    pub found: &'static mut [Found],
-    /// Those of them that are the program's own.
-    pub frames: &'static mut [Frame],
+    pub path: &'static mut [Step],
     /// A stack to compare with.
     pub before: &'static mut [Seen],
+}
+
+/// How a sample went.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sampled {
+    /// It was counted.
+    Counted,
+    /// So were it and those before, but they gave nothing: the process has ended, or is no longer what it was.
+    Lost,
+}
+
+/// A frame, and what is known of it.
+#[derive(Clone, Copy)]
+pub struct Step {
+    seen: Seen,
+    found: Found,
 }
 
 /// What a look at a thread gave.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Look {
-    /// `frames` holds its stack.
+    /// `path` is its stack.
     Proven,
     /// The same, with a call that was never seen before.
     New,
@@ -87,16 +111,17 @@ enum Look {
     Unproven,
 }
 
-impl<'a> Sampler<'a> {
+impl Sampler {
     /// Ready to sample the process whose memory `prefetch` reads.
     pub fn new(
         pid: Pid,
-        interpreter: &'a Interpreter,
+        interpreter: Interpreter,
         choice: Choice,
+        child: Option<Pid>,
         prefetch: Prefetch<Remote>,
         codes: Codes,
         storage: Storage,
-    ) -> Sampler<'a> {
+    ) -> Sampler {
         Sampler {
             pid,
             interpreter,
@@ -105,11 +130,13 @@ impl<'a> Sampler<'a> {
             codes,
             threads: List::new(storage.threads),
             seen: List::new(storage.seen),
-            found: List::new(storage.found),
-            frames: List::new(storage.frames),
+            path: List::new(storage.path),
+            known: 0,
+            cut: false,
             before: List::new(storage.before),
             history: History::new(choice.mode),
-            stopper: Stopper::new(choice.mode != Mode::Nonblocking),
+            stopper: Stopper::new(choice.mode != Mode::Nonblocking, child),
+            fruitless: 0,
         }
     }
 
@@ -128,55 +155,59 @@ impl<'a> Sampler<'a> {
         self.stopper.attend();
     }
 
-    /// Takes one sample and counts it. False when the target is gone.
-    pub fn sample(&mut self, profile: &mut Profile) -> bool {
-        let mut any = false;
-        let alive = self.each_thread(profile, |sampler, profile, index, proven| {
-            any = true;
+    /// How the child that was named ended, if a traced thread told.
+    pub fn ended(&mut self) -> Option<WaitStatus> {
+        self.stopper.ended()
+    }
+
+    /// Goes on with what the process is now: another program, or the same one begun anew.
+    pub fn adopt(&mut self, remote: Remote, interpreter: Interpreter) {
+        self.prefetch.adopt(remote, interpreter.layout.frame.room);
+        self.codes.forget();
+        self.known = 0;
+        self.interpreter = interpreter;
+        self.fruitless = 0;
+    }
+
+    /// Takes one sample and counts it.
+    pub fn sample(&mut self, profile: &mut Profile) -> Sampled {
+        let (mut stacks, mut failures) = (0u64, 0);
+        let listed = self.each_thread(profile, |sampler, profile, index, proven| {
             if !proven {
-                profile.counts.failed += 1;
-            } else if sampler.frames.is_empty() || sampler.leave_out(index) {
-                any = false;
-            } else {
-                profile.count(sampler.frames.items().iter().copied(), 1);
+                failures += 1;
+            } else if !sampler.leave_out(index) && sampler.count(profile) {
+                stacks += 1;
             }
         });
-        if !alive {
-            return false;
-        }
         profile.counts.samples += 1;
-        if !any && !self.choice.exclude_idle {
+        profile.counts.failed += if listed { failures } else { 1 };
+        if listed && stacks == 0 && failures == 0 && !self.choice.exclude_idle {
             profile.counts.idle += 1;
         }
+        self.fruitless = if !listed || stacks == 0 && failures > 0 { self.fruitless + 1 } else { 0 };
+        if self.fruitless < FRUITLESS { Sampled::Counted } else { Sampled::Lost }
+    }
+
+    /// Counts the last stack. False when it has no frame.
+    fn count(&self, profile: &mut Profile) -> bool {
+        if self.frames().next().is_none() {
+            return false;
+        }
+        let cut = self.cut.then(|| Frame { function: profile.function(b"", b"(truncated)"), line: 0 });
+        profile.count(cut.into_iter().chain(self.frames()), 1);
         true
     }
 
     /// Looks at every thread chosen and calls `visit` with its number and whether [`frames`](Self::frames) is its
-    /// stack. False when the target is gone.
+    /// stack. False when the threads cannot be listed.
     pub fn each_thread(
         &mut self,
         profile: &mut Profile,
         mut visit: impl FnMut(&mut Self, &mut Profile, usize, bool),
     ) -> bool {
         self.prefetch.next_sample();
-        if !self.fetch(None) {
+        if !self.list() {
             return false;
-        }
-        for _ in 0..TRIES {
-            let list = threads::list(
-                &self.prefetch,
-                &self.interpreter.layout,
-                &self.interpreter.roots,
-                self.choice.which,
-                &mut self.threads,
-            );
-            if list.is_ok() {
-                break;
-            }
-            self.threads.truncate(0);
-            if !self.fetch(None) {
-                return false;
-            }
         }
         for index in 0..self.threads.len() {
             let Some(&thread) = self.threads.get(index as u32) else { break };
@@ -186,19 +217,35 @@ impl<'a> Sampler<'a> {
         true
     }
 
+    /// Lists the threads in what is fetched for that. A list that grows or shrinks just now is read again.
+    fn list(&mut self) -> bool {
+        let (which, interpreter) = (self.choice.which, &self.interpreter);
+        for _ in 0..TRIES {
+            self.codes.next_fetch();
+            if !self.prefetch.fetch(None) {
+                return false;
+            }
+            let (layout, roots) = (&interpreter.layout, &interpreter.roots);
+            if threads::list(&self.prefetch, layout, roots, which, &mut self.threads).is_ok() {
+                return true;
+            }
+        }
+        false
+    }
+
     /// Thread number `index` of the last sample.
     pub fn thread(&self, index: usize) -> Option<&Thread> {
         self.threads.get(index as u32)
     }
 
-    /// The last stack, the innermost frame first.
-    pub fn frames(&self) -> &[Frame] {
-        self.frames.items()
+    /// The last stack, from the root.
+    pub fn frames(&self) -> impl DoubleEndedIterator<Item = Frame> {
+        self.path.items().iter().filter_map(|step| step.found.frame)
     }
 
-    /// The layout that is walked by.
-    pub fn layout(&self) -> &crate::python::layout::Layout {
-        &self.interpreter.layout
+    /// What is walked.
+    pub fn interpreter(&self) -> &Interpreter {
+        &self.interpreter
     }
 
     fn fetch(&mut self, only: Option<Addr>) -> bool {
@@ -206,7 +253,7 @@ impl<'a> Sampler<'a> {
         self.prefetch.fetch(only)
     }
 
-    /// Gets the stack of `thread` into `frames`; whether it is proven.
+    /// Gets the stack of `thread` into `path`; whether it is proven.
     fn stack_of(&mut self, profile: &mut Profile, thread: Thread) -> bool {
         let may_stop = thread.running && self.stopper.may_stop();
         let plan = self.history.plan(may_stop);
@@ -260,8 +307,11 @@ impl<'a> Sampler<'a> {
     }
 
     fn learn_calls(&mut self) {
-        for (callee, caller) in self.found.items().iter().zip(self.found.items().iter().skip(1)) {
-            self.codes.learn_call(caller, callee.serial);
+        self.known = self.path.len();
+        for two in self.path.items().windows(2) {
+            if let [caller, callee] = two {
+                self.codes.learn_call(&caller.found, callee.found.serial);
+            }
         }
     }
 
@@ -310,7 +360,8 @@ impl<'a> Sampler<'a> {
             self.prefetch.enter(thread.state, moment);
             match frames::walk(&self.prefetch, layout, thread.state, &mut self.seen) {
                 Ok(end) => {
-                    return match self.resolve(profile, thread, end) {
+                    self.cut = end == End::Cut;
+                    return match self.resolve(profile, thread) {
                         Ok(known) if stopped || !self.prefetch.was_late() => known,
                         _ => Look::Unproven,
                     };
@@ -323,38 +374,47 @@ impl<'a> Sampler<'a> {
         Look::Moved
     }
 
-    /// Names and lines of the frames found: `Proven`, or `New` when there is a new call between them.
-    fn resolve(&mut self, profile: &mut Profile, thread: Thread, end: End) -> Result<Look, Miss> {
-        self.found.truncate(0);
-        self.frames.truncate(0);
+    /// Names and lines of the frames found: `Proven`, or `New` when there is a new call between them. As far as the
+    /// last stack was the same, its names and its calls are used again.
+    fn resolve(&mut self, profile: &mut Profile, thread: Thread) -> Result<Look, Miss> {
         let layout = &self.interpreter.layout;
         let generation = match (layout.interpreter.code_generation, thread.interpreter_state) {
-            (Some(field), Some(interpreter)) => {
-                Some(self.prefetch.with(Sight::Root).load(interpreter, field)?)
-            }
+            (Some(field), Some(state)) => Some(self.prefetch.with(Sight::Root).load(state, field)?),
             _ => None,
         };
-        let now = clock::now();
-        let mut look = Look::Proven;
-        let mut callee = None;
-        for (depth, seen) in self.seen.items().iter().enumerate() {
-            let context = Context { now, depth, generation, lines: self.choice.lines };
-            let at = (seen.code, seen.position);
-            let found = self.codes.locate(&self.prefetch, layout, profile, at, context)?;
-            if callee.is_some_and(|callee| !self.codes.is_call(&found, callee)) {
+        let context = Context { now: clock::now(), depth: 0, generation, lines: self.choice.lines };
+        let (mut look, mut caller) = (Look::Proven, None);
+        let (known, mut same) = (self.known, true);
+        self.known = self.seen.len();
+        for (depth, seen) in self.seen.items().iter().enumerate().rev() {
+            let context = Context { depth, ..context };
+            let place = self.seen.len() - 1 - depth;
+            let last = self.path.get(place as u32).filter(|step| same && place < known && step.seen == *seen);
+            let last = match last.map(|step| step.found) {
+                Some(found) if self.codes.is_still(&self.prefetch, layout, &found, context)? => Some(found),
+                _ => None,
+            };
+            if last.is_none() && same {
+                same = false;
+                self.path.truncate(place);
+            }
+            let found = match last {
+                Some(found) => found,
+                None => {
+                    let at = (seen.code, seen.position);
+                    let found = self.codes.locate(&self.prefetch, layout, profile, at, context)?;
+                    let _ = self.path.push(Step { seen: *seen, found }); // as long as `seen`
+                    found
+                }
+            };
+            // The calls of the part that is the same are known.
+            if last.is_none() && caller.is_some_and(|caller| !self.codes.is_call(&caller, found.serial)) {
                 look = Look::New;
+                self.known = self.known.min(place);
             }
-            callee = Some(found.serial);
-            // Both are as long as `seen`.
-            let _ = self.found.push(found);
-            let _ = found.frame.map(|frame| self.frames.push(frame));
+            caller = Some(found);
         }
-        if end == End::Cut {
-            let frame = Frame { function: profile.function(b"", b"(truncated)"), line: 0 };
-            if let Some(last) = self.frames.items_mut().last_mut() {
-                *last = frame;
-            }
-        }
+        self.path.truncate(self.seen.len());
         Ok(look)
     }
 

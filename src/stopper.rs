@@ -3,7 +3,7 @@
 
 use crate::sys::ptrace::Tracee;
 use rustix::io::Errno;
-use rustix::process::Pid;
+use rustix::process::{Pid, WaitStatus};
 
 /// Threads traced at the same time; the one that was stopped least lately makes room.
 const TRACEES: usize = 32;
@@ -13,13 +13,15 @@ pub struct Stopper {
     tracees: [Option<Tracee>; TRACEES],
     next: usize,
     allowed: bool,
+    child: Option<Pid>,
+    ended: Option<(Pid, WaitStatus)>,
     refused: Option<Errno>,
 }
 
 impl Stopper {
-    /// Traces nobody yet, and never will unless `allowed`.
-    pub fn new(allowed: bool) -> Stopper {
-        Stopper { tracees: [const { None }; TRACEES], next: 0, allowed, refused: None }
+    /// Traces nobody yet, and never will unless `allowed`. `child`: a process that we started ourselves.
+    pub fn new(allowed: bool, child: Option<Pid>) -> Stopper {
+        Stopper { tracees: [const { None }; TRACEES], next: 0, allowed, child, ended: None, refused: None }
     }
 
     /// Whether threads may be stopped, as far as is known.
@@ -67,6 +69,20 @@ impl Stopper {
 
     /// Hands on what arrived at the traced threads.
     pub fn attend(&mut self) {
-        self.tracees.iter().flatten().for_each(Tracee::attend);
+        for place in &mut self.tracees {
+            let Some(tracee) = place else { continue };
+            tracee.attend();
+            if let Some(status) = tracee.ended() {
+                self.ended =
+                    self.ended.or(Some((tracee.tid(), status)).filter(|(tid, _)| Some(*tid) == self.child));
+                *place = None;
+            }
+        }
+    }
+
+    /// How `child` ended, if that came to be known here: a tracer is told in place of the parent.
+    pub fn ended(&mut self) -> Option<WaitStatus> {
+        self.attend();
+        self.ended.map(|(_, status)| status)
     }
 }

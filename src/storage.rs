@@ -2,9 +2,8 @@
 
 use crate::prefetch;
 use crate::profile;
-use crate::python::code::{self, Found};
-use crate::python::frames::Seen;
-use crate::python::threads::Thread;
+use crate::python::code;
+use crate::sampler;
 use crate::sys::region::Arena;
 use crate::target::Mapped;
 use rustix::io::Errno;
@@ -44,16 +43,8 @@ pub struct Storage {
     pub profile: profile::Storage,
     /// The code objects'.
     pub codes: code::Storage,
-    /// Threads of a sample.
-    pub threads: &'static mut [Thread],
-    /// Frames of a stack as found.
-    pub seen: &'static mut [Seen],
-    /// The same with their names.
-    pub found: &'static mut [Found],
-    /// Those of them that are the program's own, as they are counted.
-    pub frames: &'static mut [profile::Frame],
-    /// A stack to compare with.
-    pub before: &'static mut [Seen],
+    /// The sampler's.
+    pub lists: sampler::Storage,
 }
 
 impl Storage {
@@ -88,11 +79,12 @@ impl Storage {
                 text: arena.region(NAME)?,
                 text2: arena.region(NAME)?,
             },
-            threads: arena.region(THREADS)?,
-            seen: arena.region(DEPTH)?,
-            found: arena.region(DEPTH)?,
-            frames: arena.region(DEPTH)?,
-            before: arena.region(DEPTH)?,
+            lists: sampler::Storage {
+                threads: arena.region(THREADS)?,
+                seen: arena.region(DEPTH)?,
+                path: arena.region(DEPTH)?,
+                before: arena.region(DEPTH)?,
+            },
         })
     }
 }

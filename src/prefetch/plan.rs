@@ -130,6 +130,11 @@ impl Plan {
         self.stale = true;
     }
 
+    pub(super) fn reset(&mut self, room: u16) {
+        self.forget();
+        self.room = room;
+    }
+
     pub(super) fn spans(&self) -> &[Span] {
         self.spans.get(..self.span_count).unwrap_or_default()
     }

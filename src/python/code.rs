@@ -13,7 +13,7 @@ use super::layout::Layout;
 use super::lines::Search;
 use super::strings::{self, Strings};
 use crate::memory::{Addr, Gather, Memory, Miss};
-use crate::prefetch::{Prefetch, Sight};
+use crate::prefetch::{Item, Prefetch, Sight};
 use crate::profile::{Frame, Profile};
 use crate::table::{Full, Index, List, hash_words};
 
@@ -116,6 +116,7 @@ pub struct Found {
     pub frame: Option<Frame>,
     /// Which code object it is, not only where.
     pub serial: u32,
+    known: u32,
     located: u32,
 }
 
@@ -177,9 +178,21 @@ impl Codes {
             && let Some(known) = self.known.get(at.known).filter(|k| k.serial == at.serial)
         {
             let frame = (!known.shim).then_some(Frame { function: known.function, line: at.line });
-            return Ok(Found { frame, serial: at.serial, located: id });
+            return Ok(Found { frame, serial: at.serial, known: at.known, located: id });
         }
         self.learn(prefetch, layout, profile, (address, position), context, hit)
+    }
+
+    /// Whether `found`, of an earlier fetch, still is what is at `address`.
+    pub fn is_still<M: Gather>(
+        &mut self,
+        prefetch: &Prefetch<M>,
+        layout: &Layout,
+        found: &Found,
+        context: Context,
+    ) -> Result<bool, Miss> {
+        let same = self.known.get(found.known).is_some_and(|known| known.serial == found.serial);
+        Ok(same && self.prove(prefetch, layout, found.known, context)?)
     }
 
     /// Looks the long way: the code object first, then the line. `stale`: what was known of this position.
@@ -209,7 +222,7 @@ impl Codes {
         }
         let new = Located { address, position, known: id, serial: known.serial, line, callee: 0 };
         let frame = (!known.shim).then_some(Frame { function: known.function, line });
-        Ok(Found { frame, serial: known.serial, located: self.keep_line(stale, new) })
+        Ok(Found { frame, serial: known.serial, known: id, located: self.keep_line(stale, new) })
     }
 
     fn find(&self, address: Addr) -> Option<u32> {
@@ -232,7 +245,7 @@ impl Codes {
         if known.fetch == self.fetch || unchanged || recent {
             return Ok(true);
         }
-        let print = print(&prefetch.with(Sight::Code), layout, known.address)?;
+        let print = print(prefetch, layout, known.address)?;
         if print != known.print {
             return Ok(false);
         }
@@ -252,7 +265,7 @@ impl Codes {
         address: Addr,
     ) -> Result<Known, Miss> {
         prefetch.set_late();
-        let print = print(&prefetch.with(Sight::Code), layout, address)?;
+        let print = print(prefetch, layout, address)?;
         let memory = &prefetch.with(Sight::Aside);
         if self.code_type != Some(print.kind) {
             let mut name = [0; CODE_TYPE.len()];
@@ -301,8 +314,8 @@ impl Codes {
         Ok(id)
     }
 
-    /// All that is known can be read again.
-    fn forget(&mut self) {
+    /// Forgets all; it can be read again.
+    pub fn forget(&mut self) {
         self.known.truncate(0);
         self.known_index.clear();
         self.forget_lines();
@@ -374,18 +387,27 @@ fn call_of(caller: &Found, position: i64, callee: u32) -> Call {
     hash_words(&[u64::from(caller.serial) << 32 | u64::from(callee), position as u64])
 }
 
-fn print<M: Memory>(memory: &M, layout: &Layout, code: Addr) -> Result<Print, Miss> {
+fn print<M: Gather>(prefetch: &Prefetch<M>, layout: &Layout, code: Addr) -> Result<Print, Miss> {
     let fields = &layout.code;
+    let version = fields.version.map_or(Item::of(fields.first_line), Item::of);
+    let items = [
+        Item::of(layout.object_type),
+        Item::of(fields.file_name),
+        Item::of(fields.name),
+        Item::of(fields.line_table),
+        Item::of(fields.first_line),
+        version,
+    ];
+    let [kind, file_name, name, line_table, first_line, version] =
+        prefetch.words(Sight::Code, code, &items, false)?;
+    let memory = &prefetch.with(Sight::Code);
     let mut print = Print {
-        kind: memory.load(code, layout.object_type)?,
-        file_name: memory.load(code, fields.file_name)?,
-        name: memory.load(code, fields.name)?,
-        line_table: memory.load(code, fields.line_table)?,
-        first_line: memory.load(code, fields.first_line)?,
-        version: match fields.version {
-            Some(field) => memory.load(code, field)?,
-            None => 0,
-        },
+        kind: Addr(kind),
+        file_name: Addr(file_name),
+        name: Addr(name),
+        line_table: Addr(line_table),
+        first_line: first_line as i32,
+        version: if fields.version.is_some() { version as u32 } else { 0 },
         digest: 0,
     };
     if print.version == 0 {

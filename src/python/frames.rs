@@ -4,9 +4,9 @@
 //! [`Sight`] is what makes a stack of a running thread right: the chain and the callers' positions must hold still
 //! around the moment for which the innermost frame was read, and only that frame's own position may move.
 
-use super::layout::{Copies, CurrentFrame, Layout, Position};
-use crate::memory::{Addr, Gather, Memory, Miss};
-use crate::prefetch::{Prefetch, STILL_FRAMES, Sight};
+use super::layout::{Copies, CurrentFrame, Frame, Layout, Position};
+use crate::memory::{Addr, Gather, Memory, Miss, Word};
+use crate::prefetch::{Item, Prefetch, STILL_FRAMES, Sight};
 use crate::table::List;
 
 /// A frame as it was found.
@@ -36,14 +36,15 @@ pub fn walk<M: Gather>(
     frames: &mut List<Seen>,
 ) -> Result<End, Miss> {
     frames.truncate(0);
+    let head = Head::of(&layout.frame);
     let mut next = innermost(prefetch, layout, thread)?;
     let mut depth = 0;
     while let Some(frame) = next {
         let sight = if depth <= STILL_FRAMES { Sight::Still(depth) } else { Sight::Deep };
-        let step = read_frame(prefetch, layout, frame, sight)?;
+        let step = read_frame(prefetch, layout, &head, frame, sight)?;
         // The oldest frame that is seen twice is on the other side of the line as well: what is below it held still
         // from the reading of the deep frames on, because this one did.
-        if depth == STILL_FRAMES && read_frame(prefetch, layout, frame, Sight::Deep)? != step {
+        if depth == STILL_FRAMES && read_frame(prefetch, layout, &head, frame, Sight::Deep)? != step {
             return Err(Miss::Moved);
         }
         if let Some(seen) = step.seen
@@ -81,50 +82,54 @@ struct Step {
     previous: Option<Addr>,
 }
 
+/// The words of a frame that a walk needs, to be read together: the caller, the code, the position, the owner, and
+/// which copy of the bytecode it runs. A word that a layout does not have is read as the caller once more.
+struct Head([Item; 5]);
+
+impl Head {
+    fn of(frame: &Frame) -> Head {
+        let previous = Item::of(frame.previous);
+        let (position, copy) = match frame.position {
+            Position::Index { lasti, .. } => (Item::moving(lasti), previous),
+            Position::Pointer { instruction, copies, .. } => {
+                (Item::moving(instruction), copies.map_or(previous, |copies| Item::of(copies.index)))
+            }
+        };
+        let owner = frame.owner.map_or(previous, |owner| Item::of(owner.field));
+        Head([previous, Item::of(frame.code), position, owner, copy])
+    }
+}
+
 fn read_frame<M: Gather>(
     prefetch: &Prefetch<M>,
     layout: &Layout,
+    head: &Head,
     frame: Addr,
     sight: Sight,
 ) -> Result<Step, Miss> {
-    let memory = prefetch.with(sight);
     let fields = &layout.frame;
-    let previous = memory.load(frame, fields.previous)?;
-    if let Some(owner) = fields.owner
-        && memory.load(frame, owner.field)? >= owner.shim
-    {
+    // The innermost frame moves from instruction to instruction while it lives.
+    let innermost = sight == Sight::Still(0);
+    let [previous, code, position, owner, copy] = prefetch.words(sight, frame, &head.0, innermost)?;
+    let previous = Word::from_raw(previous);
+    if fields.owner.is_some_and(|is| owner >= is.shim.into()) {
         return Ok(Step { seen: None, previous });
     }
-    let code = Addr(memory.load(frame, fields.code)? & !fields.tag_mask);
+    let code = Addr(code & !fields.tag_mask);
     if code.0 == 0 {
         return Err(Miss::Moved); // a frame that is being cleared or made
     }
-    // The innermost frame moves from instruction to instruction while it lives.
-    let sight = if sight == Sight::Still(0) { Sight::Glimpse } else { sight };
-    let position = position(prefetch, &prefetch.with(sight), layout, frame, code)?;
-    Ok(Step { seen: Some(Seen { code, position }), previous })
-}
-
-fn position<M: Gather, F: Memory>(
-    prefetch: &Prefetch<M>,
-    memory: &F,
-    layout: &Layout,
-    frame: Addr,
-    code: Addr,
-) -> Result<i64, Miss> {
-    match layout.frame.position {
-        Position::Index { lasti, unit } => Ok(i64::from(memory.load(frame, lasti)?) * unit),
-        Position::Pointer { instruction, bytecode, copies } => {
-            let instruction = memory.load(frame, instruction)?;
-            let start = match copies {
-                Some(copies) => {
-                    copy_in_use(&prefetch.with(Sight::Code), copies, code, memory.load(frame, copies.index)?)?
-                }
-                None => code.plus(u64::from(bytecode)),
-            };
-            Ok(instruction.from_base(start))
+    let position = match fields.position {
+        Position::Index { unit, .. } => i64::from(position as i32) * unit,
+        Position::Pointer { bytecode, copies: None, .. } => {
+            Addr(position).from_base(code.plus(bytecode.into()))
         }
-    }
+        Position::Pointer { copies: Some(copies), .. } => {
+            let start = copy_in_use(&prefetch.with(Sight::Code), copies, code, copy as i32)?;
+            Addr(position).from_base(start)
+        }
+    };
+    Ok(Step { seen: Some(Seen { code, position }), previous })
 }
 
 /// Where the copy of the bytecode begins that a frame runs (`_PyFrame_GetBytecode`, pycore_interpframe.h): the array

@@ -66,45 +66,72 @@ fn read(clock: usize) -> Nanos {
 #[derive(Clone, Copy)]
 pub struct Signals(pub u64);
 
-/// Hangs up, interrupt, terminate: all end sampling.
-pub const ENDING: Signals = Signals(1 << 0 | 1 << 1 | 1 << 14);
-/// A child changed its state.
-pub const CHILD: i32 = 17;
+/// A child, or a thread that is traced, changed its state.
+pub const SIGCHLD: i32 = 17;
+const SIGHUP: i32 = 1;
+const SIGINT: i32 = 2;
+const SIGPIPE: i32 = 13;
+const SIGTERM: i32 = 15;
 
 impl Signals {
+    /// None.
+    pub const NONE: Signals = Signals(0);
+
     /// These and signal `n`.
     pub const fn and(self, n: i32) -> Signals {
         Signals(self.0 | 1 << (n - 1))
     }
 
-    /// Keeps these signals pending instead of letting them act, so that [`sleep_until`] receives them.
-    pub fn block(self) {
-        const SIG_BLOCK: usize = 0;
-        // SAFETY: the kernel reads one eight byte set.
-        let _ = unsafe { syscall(nr::RT_SIGPROCMASK, [SIG_BLOCK, &raw const self.0 as usize, 0, 8, 0, 0]) };
-    }
-
-    /// Makes exactly these the blocked ones.
+    /// Makes exactly these the blocked ones, which stay pending instead of acting.
     pub fn set_mask(self) {
         const SIG_SETMASK: usize = 2;
-        // SAFETY: as for `block`.
+        // SAFETY: the kernel reads one eight byte set.
         let _ = unsafe { syscall(nr::RT_SIGPROCMASK, [SIG_SETMASK, &raw const self.0 as usize, 0, 8, 0, 0]) };
     }
 }
 
+/// Blocks what ends sampling, so that [`sleep_until`] receives it, and SIGPIPE, so that a write fails instead: what to
+/// wait for. A hangup that is ignored (nohup(1)) stays so.
+pub fn block_signals() -> Signals {
+    let ending = Signals::NONE.and(SIGINT).and(SIGTERM).and(SIGCHLD);
+    let ending = if is_ignored(SIGHUP) { ending } else { ending.and(SIGHUP) };
+    ending.and(SIGPIPE).set_mask();
+    ending
+}
+
+fn is_ignored(signal: i32) -> bool {
+    const SIG_IGN: u64 = 1;
+    let mut action = [0u64; 4]; // struct sigaction of the kernel: handler, flags, restorer, mask
+    // SAFETY: the kernel writes one sigaction.
+    let result =
+        unsafe { syscall(nr::RT_SIGACTION, [signal as usize, 0, action.as_mut_ptr() as usize, 8, 0, 0]) };
+    result.is_ok() && action[0] == SIG_IGN
+}
+
+/// A signal that was received.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Signal {
+    /// Its number.
+    pub number: i32,
+    /// A process sent it, to us alone perhaps; else the kernel did, a terminal for example, to all that it concerns.
+    pub sent: bool,
+}
+
 /// Sleeps until `deadline`, or until one of the blocked `signals` arrives: its number. A deadline that has passed
 /// only collects a signal that is pending already.
-pub fn sleep_until(deadline: Nanos, signals: Signals) -> Option<i32> {
+pub fn sleep_until(deadline: Nanos, signals: Signals) -> Option<Signal> {
     loop {
         let left = deadline.saturating_sub(now());
         let time = [left / SECOND, left % SECOND];
-        // SAFETY: the kernel reads the set and the timespec; no siginfo is asked for.
+        let mut info = [0i32; 32]; // siginfo_t: number, errno, code
+        // SAFETY: the kernel reads the set and the timespec and writes one siginfo, 128 bytes.
         let result = unsafe {
             let set = &raw const signals.0 as usize;
-            syscall(nr::RT_SIGTIMEDWAIT, [set, 0, time.as_ptr() as usize, 8, 0, 0])
+            syscall(nr::RT_SIGTIMEDWAIT, [set, info.as_mut_ptr() as usize, time.as_ptr() as usize, 8, 0, 0])
         };
         match result {
-            Ok(signal) => return Some(signal as i32),
+            // Codes of the kernel are positive (sigaction(2)).
+            Ok(number) => return Some(Signal { number: number as i32, sent: info[2] <= 0 }),
             Err(Errno::INTR) => {}
             Err(_) => return None,
         }

@@ -9,6 +9,7 @@ pub mod ptrace;
 pub mod raw;
 pub mod region;
 pub mod remote;
+pub mod spawn;
 pub mod start;
 
 use rustix::fd::BorrowedFd;
@@ -59,4 +60,9 @@ pub fn precise_sleep() {
     if let Some(one) = core::num::NonZeroU64::new(1) {
         let _ = rustix::thread::set_current_timer_slack(Some(one));
     }
+}
+
+/// Whether somebody may read along.
+pub fn is_terminal(fd: BorrowedFd<'_>) -> bool {
+    rustix::termios::isatty(fd)
 }

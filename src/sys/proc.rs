@@ -69,6 +69,13 @@ pub fn numbers(path: &[u8], mut visit: impl FnMut(u64)) -> Result<(), Errno> {
     Ok(())
 }
 
+/// A number that tells the program that `pid` runs from another one: its inode and its device. 0 when that may not be
+/// known.
+pub fn executable_id(pid: Pid) -> u64 {
+    let stat = rustix::fs::stat(Path::new(pid, &[b"exe"]).bytes());
+    stat.map_or(0, |stat| stat.st_ino ^ stat.st_dev.rotate_left(32))
+}
+
 /// Whether a signal that thread `tid` does not block waits for it or for its process (SigPnd, ShdPnd, SigBlk of
 /// proc_pid_status(5), in hexadecimal).
 pub fn signal_pending(tid: Pid) -> bool {

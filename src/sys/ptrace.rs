@@ -4,6 +4,7 @@
 
 use super::clock::{self, Nanos};
 use super::raw::{nr, syscall};
+use core::cell::Cell;
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions, WaitStatus, waitpid};
 
@@ -88,6 +89,8 @@ fn regset(request: usize, tid: Pid, registers: &mut [i64; 27]) -> Result<(), Err
 /// A thread that this process traces and that runs.
 pub struct Tracee {
     tid: Pid,
+    /// Its wait status, once it has ended.
+    ended: Cell<Option<WaitStatus>>,
 }
 
 /// A thread that stands still until this value is gone.
@@ -113,7 +116,7 @@ impl Tracee {
     /// Errors: EPERM when it may not be traced or already is, EACCES from a security module, ESRCH when it is gone.
     pub fn seize(tid: Pid) -> Result<Tracee, Errno> {
         ptrace(PTRACE_SEIZE, tid, 0)?;
-        Ok(Tracee { tid })
+        Ok(Tracee { tid, ended: Cell::new(None) })
     }
 
     /// The thread.
@@ -135,7 +138,7 @@ impl Tracee {
         let end = clock::now() + PATIENCE;
         while clock::now() < end {
             // SIGCHLD tells of a stop; the caller has blocked it, so it is not lost when it came before.
-            clock::sleep_until(end.min(clock::now() + 1_000_000), clock::Signals(0).and(clock::CHILD));
+            clock::sleep_until(end.min(clock::now() + 1_000_000), clock::Signals::NONE.and(clock::SIGCHLD));
             if let Some((_, status)) = waitpid(Some(self.tid), WALL | WaitOptions::NOHANG)? {
                 return self.stopped(status);
             }
@@ -148,6 +151,7 @@ impl Tracee {
         let signal = raw >> 8 & 0xff;
         let event = raw >> 16;
         if !status.stopped() {
+            self.ended.set(Some(status));
             return Err(Errno::SRCH);
         }
         let ours = event == PTRACE_EVENT_STOP && signal == SIGTRAP;
@@ -157,6 +161,11 @@ impl Tracee {
             group_stop: event == PTRACE_EVENT_STOP && !ours,
             in_call: ours && restart_call(self.tid),
         })
+    }
+
+    /// How the thread ended, if it has and that was noticed.
+    pub fn ended(&self) -> Option<WaitStatus> {
+        self.ended.get()
     }
 
     /// Takes a stop that nobody asked for, a signal on its way to the thread for example, and lets the thread go on.
@@ -179,7 +188,9 @@ impl Tracee {
 
 impl Drop for Tracee {
     fn drop(&mut self) {
-        self.release();
+        if self.ended.get().is_none() {
+            self.release();
+        }
     }
 }
 

@@ -11,8 +11,10 @@ pub mod nr {
     pub const CLONE: usize = 56;
     pub const EXECVE: usize = 59;
     pub const EXIT_GROUP: usize = 231;
+    pub const PIPE2: usize = 293;
     pub const PROCESS_VM_READV: usize = 310;
     pub const PTRACE: usize = 101;
+    pub const RT_SIGACTION: usize = 13;
     pub const RT_SIGPROCMASK: usize = 14;
     pub const RT_SIGTIMEDWAIT: usize = 128;
 }
@@ -24,8 +26,10 @@ pub mod nr {
     pub const CLONE: usize = 220;
     pub const EXECVE: usize = 221;
     pub const EXIT_GROUP: usize = 94;
+    pub const PIPE2: usize = 59;
     pub const PROCESS_VM_READV: usize = 270;
     pub const PTRACE: usize = 117;
+    pub const RT_SIGACTION: usize = 134;
     pub const RT_SIGPROCMASK: usize = 135;
     pub const RT_SIGTIMEDWAIT: usize = 137;
 }

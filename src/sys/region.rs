@@ -33,7 +33,7 @@ zeroed_structs!(
     crate::profile::Function
     crate::profile::NameSpan
     crate::profile::Node
-    crate::python::code::Found
+    crate::sampler::Step
     crate::python::code::Known
     crate::python::code::Located
     crate::python::frames::Seen

@@ -82,6 +82,7 @@ def library(every):
     for folder, folders, names in os.walk(os.path.dirname(os.__file__)):
         folders[:] = sorted(f for f in folders if f not in ('site-packages', 'dist-packages', '__pycache__'))
         files += [os.path.join(folder, name) for name in sorted(names) if name.endswith('.py')]
+    files = [name for name in files if os.path.isfile(name)]      # no links that lead nowhere
     for name in files[::every]:
         with open(name, 'rb') as source:
             yield source.read()

@@ -1,0 +1,173 @@
+//! The life of a target while it is sampled: from finding its interpreter, through `exec` and the end of the time, to
+//! its own end. Owns what has to be made anew when the target changes; knows nothing of what is counted.
+
+use crate::error::Error;
+use crate::locate::{Interpreter, locate};
+use crate::profile::Profile;
+use crate::sampler::{Sampled, Sampler};
+use crate::sys::clock::{self, Nanos, SECOND, SIGCHLD, Signals};
+use crate::sys::proc::executable_id;
+use crate::sys::remote::Remote;
+use crate::target::{self, Images};
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, test_kill_process, waitpid};
+
+/// Time from one look for an interpreter to the next: at first, and at most.
+const SOON: Nanos = SECOND / 1000;
+const LATER: Nanos = SECOND / 50;
+/// A target that ends during a longer sleep is noticed after so long.
+const NOTICE: Nanos = SECOND / 25;
+
+/// When to sample.
+#[derive(Clone, Copy)]
+pub struct Schedule {
+    /// Time from one sample to the next.
+    pub period: Nanos,
+    /// How long; none: until the end.
+    pub duration: Option<Nanos>,
+}
+
+/// A process under observation.
+pub struct Session {
+    pid: Pid,
+    /// We started it.
+    ours: bool,
+    images: Images,
+    signals: Signals,
+    status: Option<WaitStatus>,
+    /// Somebody wants us to end.
+    asked_to_end: bool,
+}
+
+impl Session {
+    /// Observes `pid`.
+    pub fn new(pid: Pid, ours: bool, images: Images, signals: Signals) -> Session {
+        Session { pid, ours, images, signals, status: None, asked_to_end: false }
+    }
+
+    /// Its memory and its interpreter, as they are now.
+    pub fn find(&mut self, abi: Option<u16>) -> Result<(Remote, Interpreter), Error<'static>> {
+        let remote = target::open(self.pid)?;
+        let pid = self.pid.as_raw_nonzero().get() as u64;
+        self.images.read(self.pid).map_err(|errno| Error::Denied(pid, errno))?;
+        let interpreter = locate(self.pid, &remote, &self.images, abi)?;
+        Ok((remote, interpreter))
+    }
+
+    /// Waits until it has an interpreter that has begun to run. Errors: the last reason why there was none, when it
+    /// ended before, or `until` came.
+    pub fn wait(
+        &mut self,
+        abi: Option<u16>,
+        until: Option<Nanos>,
+    ) -> Result<(Remote, Interpreter), Error<'static>> {
+        let mut pause = SOON;
+        loop {
+            let error = match self.find(abi) {
+                Ok(found) => return Ok(found),
+                Err(error) => error,
+            };
+            let next = clock::now() + pause;
+            if self.has_ended() || self.sleep(next, None) || until.is_some_and(|until| until <= next) {
+                return Err(error);
+            }
+            pause = (2 * pause).min(LATER);
+        }
+    }
+
+    /// Samples until the time is over, the target is gone, or somebody wants us to end.
+    pub fn run(
+        &mut self,
+        sampler: &mut Sampler,
+        profile: &mut Profile,
+        schedule: Schedule,
+        abi: Option<u16>,
+    ) {
+        let started = clock::now();
+        let end = schedule.duration.map(|duration| started.saturating_add(duration));
+        let mut deadline = started;
+        let mut identity = (executable_id(self.pid), started);
+        loop {
+            let lost = match sampler.sample(profile) {
+                Sampled::Counted => self.runs_another(&mut identity),
+                Sampled::Lost => true,
+            };
+            if lost {
+                if self.has_ended() {
+                    return;
+                }
+                match self.wait(abi, end) {
+                    Ok((remote, interpreter)) => sampler.adopt(remote, interpreter),
+                    Err(_) => return,
+                }
+                identity = (executable_id(self.pid), clock::now());
+            }
+            deadline += schedule.period;
+            let now = clock::now();
+            if deadline < now && schedule.period > 0 {
+                let late = (now - deadline) / schedule.period;
+                profile.counts.missed += late;
+                deadline += late * schedule.period;
+            }
+            if end.is_some_and(|end| deadline.max(now) >= end) || self.sleep(deadline, Some(sampler)) {
+                return;
+            }
+        }
+    }
+
+    /// Whether it has called `exec` since the last look, which is taken twice a second.
+    fn runs_another(&self, (identity, looked): &mut (u64, Nanos)) -> bool {
+        let now = clock::now();
+        if now < *looked + SECOND / 2 {
+            return false;
+        }
+        *looked = now;
+        executable_id(self.pid) != *identity
+    }
+
+    /// Sleeps until `deadline`. True when there is no reason to go on: it has ended, or we shall.
+    fn sleep(&mut self, deadline: Nanos, mut sampler: Option<&mut Sampler>) -> bool {
+        loop {
+            let slice = deadline.min(clock::now() + NOTICE);
+            match clock::sleep_until(slice, self.signals) {
+                Some(signal) if signal.number == SIGCHLD => {
+                    if let Some(sampler) = sampler.as_deref_mut() {
+                        sampler.attend();
+                        self.status = self.status.or(sampler.ended());
+                    }
+                }
+                Some(signal) if self.ours => {
+                    // The command decides what the signal does to it; a terminal has sent it there, too.
+                    if let Some(signal) = Signal::from_named_raw(signal.number).filter(|_| signal.sent) {
+                        let _ = kill_process(self.pid, signal);
+                    }
+                }
+                Some(_) => self.asked_to_end = true,
+                None if slice == deadline => return self.asked_to_end,
+                None => {}
+            }
+            if self.asked_to_end || self.has_ended() {
+                return true;
+            }
+        }
+    }
+
+    /// Whether the process has ended. One that we started is collected then.
+    fn has_ended(&mut self) -> bool {
+        if self.ours && self.status.is_none() {
+            let status = waitpid(Some(self.pid), WaitOptions::NOHANG).ok().flatten();
+            self.status = status.map(|(_, status)| status).filter(|status| !status.stopped());
+        }
+        self.status.is_some()
+            || !self.ours && (test_kill_process(self.pid).is_err() || target::is_zombie(self.pid))
+    }
+
+    /// Waits for the end of a process that we started: its status as a shell gives it.
+    pub fn exit_status(&mut self, sampler: Option<&mut Sampler>) -> i32 {
+        let mut sampler = sampler;
+        while !self.has_ended() {
+            self.sleep(clock::now() + SECOND, sampler.as_deref_mut());
+        }
+        let Some(status) = self.status else { return 0 };
+        status.exit_status().or_else(|| Some(128 + status.terminating_signal()?)).unwrap_or(0)
+    }
+}

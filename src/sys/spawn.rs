@@ -1,0 +1,83 @@
+//! Starting a command as `fork(2)` and `execve(2)` do, with what the shell would give it: our environment, working
+//! directory and standard streams, and no signal blocked.
+
+use super::clock::Signals;
+use super::raw::{nr, syscall};
+use super::start::Process;
+use rustix::fd::{AsFd as _, FromRawFd as _, OwnedFd};
+use rustix::io::Errno;
+use rustix::process::{Pid, WaitOptions, waitpid};
+
+/// Longest path of a command (PATH_MAX, limits.h).
+const PATH_MAX: usize = 4096;
+const SIGCHLD: usize = 17;
+
+/// Starts the command that begins at argument `first` of `process`, found through `PATH` as a shell finds it.
+/// Errors: the errno of `execve(2)`.
+pub fn spawn(process: &Process, first: usize) -> Result<Pid, Errno> {
+    let (reader, writer) = pipe()?;
+    // SAFETY: a plain fork: one thread, and the child goes on with a copy of everything.
+    let child = unsafe { syscall(nr::CLONE, [SIGCHLD, 0, 0, 0, 0, 0])? };
+    let Some(pid) = Pid::from_raw(child as i32) else {
+        Signals::NONE.set_mask();
+        let errno = exec(process, first);
+        let _ = rustix::io::write(&writer, &errno.raw_os_error().to_ne_bytes());
+        super::exit(127)
+    };
+    drop(writer);
+    // The pipe is closed by a successful exec; else the errno comes through.
+    let mut errno = [0; 4];
+    match rustix::io::read(reader.as_fd(), &mut errno) {
+        Ok(4) => {
+            let _ = waitpid(Some(pid), WaitOptions::empty());
+            Err(Errno::from_raw_os_error(i32::from_ne_bytes(errno)))
+        }
+        _ => Ok(pid),
+    }
+}
+
+/// A pipe whose ends are closed by exec.
+fn pipe() -> Result<(OwnedFd, OwnedFd), Errno> {
+    const O_CLOEXEC: usize = 0o2_000_000;
+    let mut ends = [0i32; 2];
+    // SAFETY: the kernel writes two descriptors, which then are ours alone.
+    unsafe {
+        syscall(nr::PIPE2, [ends.as_mut_ptr() as usize, O_CLOEXEC, 0, 0, 0, 0])?;
+        Ok((OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1])))
+    }
+}
+
+/// Becomes the command; the errno if that fails: of the last place looked at, or EACCES if one was found but refused.
+fn exec(process: &Process, first: usize) -> Errno {
+    let name = process.arg(first).map_or(&b""[..], |name| name.to_bytes());
+    if name.contains(&b'/') {
+        return exec_at(process, first, b"", name);
+    }
+    let mut worst = Errno::NOENT;
+    for directory in process.env(b"PATH").unwrap_or(b"/usr/local/bin:/usr/bin:/bin").split(|&b| b == b':') {
+        match exec_at(process, first, directory, name) {
+            Errno::NOENT | Errno::NOTDIR => {}
+            Errno::ACCESS => worst = Errno::ACCESS,
+            errno => return errno,
+        }
+    }
+    worst
+}
+
+fn exec_at(process: &Process, first: usize, directory: &[u8], name: &[u8]) -> Errno {
+    let mut path = [0; PATH_MAX];
+    let slash: &[u8] = if directory.is_empty() { b"" } else { b"/" };
+    let parts = directory.iter().chain(slash).chain(name);
+    let mut len = 0;
+    for (to, from) in path.iter_mut().zip(parts) {
+        (*to, len) = (*from, len + 1);
+    }
+    if len != directory.len() + slash.len() + name.len() || len == PATH_MAX {
+        return Errno::NAMETOOLONG;
+    }
+    let (argv, envp) = process.exec_vectors(first);
+    // SAFETY: a string that ends with a NUL, since `path` was zeroed and is longer, and two lists that end with NULL.
+    let result =
+        unsafe { syscall(nr::EXECVE, [path.as_ptr() as usize, argv as usize, envp as usize, 0, 0, 0]) };
+    result.err().unwrap_or(Errno::NOEXEC)
+}
