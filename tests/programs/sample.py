@@ -42,11 +42,22 @@ def main():
         time.sleep(0.001)
 
 
+def let_others_look():
+    """Where the kernel lets a user look at descendants only (ptrace_scope 1), a process can allow more."""
+    try:
+        import ctypes
+
+        ctypes.CDLL(None).prctl(0x59616D61, ctypes.c_ulong(-1), 0, 0, 0)  # PR_SET_PTRACER, ..._ANY
+    except (ImportError, OSError, AttributeError):
+        pass
+
+
 if __name__ == "__main__":
     pid = os.fork()
     if pid:
         print(pid)
         sys.exit()
+    let_others_look()
     nothing = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1):  # the shell waits until nobody can write to its $(...) any more
         os.dup2(nothing, standard)
