@@ -67,7 +67,7 @@ fn put_name(pid: Pid, tid: Pid, out: &mut impl Sink) {
     let mut buffer = [0; 64];
     let number = Decimal::new(tid.as_raw_nonzero().get() as u64);
     let path = Path::new(pid, &[b"task", number.bytes(), b"comm"]);
-    let Ok(name) = read_file(path.bytes(), &mut buffer) else { return };
+    let Ok(name) = read_file(&path, &mut buffer) else { return };
     out.put(b" \"");
     escape::put(out, escape::Notation::FoldedFile, name.strip_suffix(b"\n").unwrap_or(name));
     out.put(b"\"");

@@ -23,29 +23,14 @@ pub use file::{File, Section};
 pub use image::{Image, Segment};
 pub use notes::BuildId;
 
-use crate::memory::{Addr, Bytes, Field, Memory, Miss};
+use crate::memory::{Addr, Memory, Miss};
 
 /// Program headers of one image. Linkers write about a dozen.
 const MAX_PROGRAMS: u16 = 64;
 /// The part of a file that a segment is mapped from begins at a multiple of this.
 const PAGE: u64 = 4096;
 
-/// `Elf64_Ehdr`, the header.
-mod header {
-    use super::Field;
-    pub const SIZE: usize = 64;
-    pub const MAGIC: Field<u32> = Field::at(0);
-    pub const CLASS: Field<u8> = Field::at(4);
-    pub const DATA: Field<u8> = Field::at(5);
-    pub const TYPE: Field<u16> = Field::at(16);
-    pub const PROGRAMS: Field<u64> = Field::at(32);
-    pub const SECTIONS: Field<u64> = Field::at(40);
-    pub const PROGRAM_SIZE: Field<u16> = Field::at(54);
-    pub const PROGRAM_COUNT: Field<u16> = Field::at(56);
-    pub const SECTION_SIZE: Field<u16> = Field::at(58);
-    pub const SECTION_COUNT: Field<u16> = Field::at(60);
-    pub const SECTION_NAMES: Field<u16> = Field::at(62);
-}
+/// The first word of `Elf64_Ehdr`: the magic, the class in byte 4, the byte order in byte 5.
 const MAGIC: u32 = u32::from_le_bytes(*b"\x7fELF");
 const ELFCLASS32: u8 = 1;
 const ELFCLASS64: u8 = 2;
@@ -53,32 +38,14 @@ const ELFDATA2LSB: u8 = 1;
 const ET_EXEC: u16 = 2;
 const ET_DYN: u16 = 3;
 
-/// `Elf64_Phdr`, a program header.
-mod program {
-    use super::{Addr, Field};
-    pub const SIZE: usize = 56;
-    pub const TYPE: Field<u32> = Field::at(0);
-    pub const FLAGS: Field<u32> = Field::at(4);
-    pub const OFFSET: Field<u64> = Field::at(8);
-    pub const ADDRESS: Field<Addr> = Field::at(16);
-    pub const FILE_SIZE: Field<u64> = Field::at(32);
-    pub const SIZE_IN_MEMORY: Field<u64> = Field::at(40);
-    pub const ALIGN: Field<u64> = Field::at(48);
-}
+/// Bytes of `Elf64_Phdr`, a program header.
+const PROGRAM_SIZE: u16 = 56;
 const PT_LOAD: u32 = 1;
 const PT_DYNAMIC: u32 = 2;
 const PT_NOTE: u32 = 4;
 
-/// `Elf64_Sym`, a symbol.
-mod symbol {
-    use super::{Addr, Field};
-    pub const SIZE: usize = 24;
-    pub const NAME: Field<u32> = Field::at(0);
-    pub const KIND: Field<u8> = Field::at(4);
-    pub const SECTION: Field<u16> = Field::at(6);
-    pub const VALUE: Field<Addr> = Field::at(8);
-    pub const LENGTH: Field<u64> = Field::at(16);
-}
+/// Bytes of `Elf64_Sym`, a symbol.
+const SYMBOL_SIZE: usize = 24;
 const SHN_UNDEF: u16 = 0;
 const STT_OBJECT: u8 = 1;
 const STT_TLS: u8 = 6;
@@ -129,42 +96,44 @@ struct Headers<'m, M> {
     memory: &'m M,
     programs: Addr,
     count: u16,
-    raw: [u8; header::SIZE],
+    /// Where the section headers are in the file, and the last word: in its upper 48 bits the size of one, their
+    /// number, and which of them holds their names.
+    sections: (Addr, u64),
 }
 
 impl<'m, M: Memory> Headers<'m, M> {
+    /// `Elf64_Ehdr`.
     fn read(memory: &'m M, start: Addr) -> Result<Headers<'m, M>, Refusal> {
-        let raw = record(memory, start)?;
-        let mut headers = Headers { memory, programs: start, count: 0, raw };
-        if headers.get(header::MAGIC)? != MAGIC {
+        let [ident, _, kind, _, programs, sections, sizes, counts] = memory.words(start)?;
+        if ident as u32 != MAGIC {
             return Err(Refusal::NotElf);
         }
-        match (headers.get(header::CLASS)?, headers.get(header::DATA)?) {
+        match ((ident >> 32) as u8, (ident >> 40) as u8) {
             (ELFCLASS32, _) => return Err(Refusal::Class32),
             (ELFCLASS64, ELFDATA2LSB) => {}
             (class, data) => return Err(Refusal::Foreign { class, data }),
         }
-        let kind = headers.get(header::TYPE)?;
+        let kind = kind as u16;
         if !matches!(kind, ET_EXEC | ET_DYN) {
             return Err(Refusal::Type(kind));
         }
-        let (count, size) = (headers.get(header::PROGRAM_COUNT)?, headers.get(header::PROGRAM_SIZE)?);
-        if !(1..=MAX_PROGRAMS).contains(&count) || usize::from(size) != program::SIZE {
+        let (count, size) = (counts as u16, (sizes >> 48) as u16);
+        if !(1..=MAX_PROGRAMS).contains(&count) || size != PROGRAM_SIZE {
             return Err(Refusal::ProgramHeaders { count, size });
         }
-        headers.count = count;
-        headers.programs = start.plus(headers.get(header::PROGRAMS)?);
-        Ok(headers)
-    }
-
-    /// A field of the header.
-    fn get<T: crate::memory::Word>(&self, field: Field<T>) -> Result<T, Miss> {
-        Bytes { base: Addr(0), bytes: &self.raw }.load(Addr(0), field)
+        Ok(Headers { memory, programs: start.plus(programs), count, sections: (Addr(sections), counts) })
     }
 
     fn programs(&self) -> impl Iterator<Item = Result<Program, Miss>> {
-        let places = (0..u64::from(self.count)).map(|index| index * program::SIZE as u64);
-        places.map(|place| Program::read(self.memory, self.programs.plus(place)))
+        (0..self.count).map(|index| self.program(index))
+    }
+
+    /// `Elf64_Phdr`.
+    fn program(&self, index: u16) -> Result<Program, Miss> {
+        let at = self.programs.plus(u64::from(index) * u64::from(PROGRAM_SIZE));
+        let [kind, offset, address, _, file_size, size, align] = self.memory.words(at)?;
+        let flags = (kind >> 32) as u32;
+        Ok(Program { kind: kind as u32, flags, offset, address: Addr(address), file_size, size, align })
     }
 
     /// The build id from the PT_NOTE segments, each of which begins at `place` of it.
@@ -194,20 +163,6 @@ struct Program {
 }
 
 impl Program {
-    fn read(memory: &impl Memory, at: Addr) -> Result<Program, Miss> {
-        let raw: [u8; program::SIZE] = record(memory, at)?;
-        let raw = Bytes { base: at, bytes: &raw };
-        Ok(Program {
-            kind: raw.load(at, program::TYPE)?,
-            flags: raw.load(at, program::FLAGS)?,
-            offset: raw.load(at, program::OFFSET)?,
-            address: raw.load(at, program::ADDRESS)?,
-            file_size: raw.load(at, program::FILE_SIZE)?,
-            size: raw.load(at, program::SIZE_IN_MEMORY)?,
-            align: raw.load(at, program::ALIGN)?,
-        })
-    }
-
     /// The load bias if byte `offset` of the file, in this segment, is mapped at `at`.
     fn bias(&self, at: Addr, offset: u64) -> u64 {
         let linked = self.address.plus(offset.wrapping_sub(self.offset));
@@ -224,14 +179,14 @@ struct Entry {
 }
 
 impl Entry {
+    /// `Elf64_Sym`.
     fn read(memory: &impl Memory, at: Addr) -> Result<Entry, Miss> {
-        let raw: [u8; symbol::SIZE] = record(memory, at)?;
-        let raw = Bytes { base: at, bytes: &raw };
+        let [head, address, size] = memory.words(at)?;
         Ok(Entry {
-            name: raw.load(at, symbol::NAME)?,
-            kind: raw.load(at, symbol::KIND)? & 0xf,
-            section: raw.load(at, symbol::SECTION)?,
-            symbol: Symbol { address: raw.load(at, symbol::VALUE)?, size: raw.load(at, symbol::LENGTH)? },
+            name: head as u32,
+            kind: (head >> 32) as u8 & 0xf,
+            section: (head >> 48) as u16,
+            symbol: Symbol { address: Addr(address), size },
         })
     }
 
@@ -241,25 +196,14 @@ impl Entry {
     }
 }
 
-/// `N` bytes at `at`, copied once.
-fn record<const N: usize>(memory: &impl Memory, at: Addr) -> Result<[u8; N], Miss> {
-    let mut raw = [0; N];
-    memory.read(at, &mut raw)?;
-    Ok(raw)
-}
-
 /// Whether the NUL-terminated string at `at` is `name`.
 fn is_name(memory: &impl Memory, at: Addr, name: &[u8]) -> Result<bool, Miss> {
-    let (mut at, mut raw) = (at, [0; 32]);
-    for part in name.chunks(raw.len()) {
-        let there = raw.get_mut(..part.len()).unwrap_or_default();
-        memory.read(at, there)?;
-        if there != part {
+    for (index, &byte) in name.iter().chain(b"\0").enumerate() {
+        if memory.word::<u8>(at.plus(index as u64))? != byte {
             return Ok(false);
         }
-        at = at.plus(part.len() as u64);
     }
-    Ok(memory.word::<u8>(at)? == 0)
+    Ok(true)
 }
 
 #[cfg(test)]
@@ -269,6 +213,7 @@ mod sample;
 mod tests {
     use super::sample::{self, PIE, put};
     use super::*;
+    use crate::memory::Bytes;
     use crate::paged::Paged;
 
     fn memory(bytes: &[u8]) -> Bytes<'_> {

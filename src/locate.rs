@@ -4,9 +4,9 @@
 //! open it; by files where a symbol is not exported. `ATTEMPTS` is tried in order, and a find counts only if a walk
 //! from it yields a thread: a program can hold a dead copy of the runtime beside the live one.
 
-use crate::elf::{File, Image, Refusal, Symbol};
+use crate::elf::{File, Image, Refusal, Segment, Symbol};
 use crate::error::Error;
-use crate::memory::{Addr, Memory, Miss};
+use crate::memory::{Addr, Memory};
 use crate::paged::Paged;
 use crate::python::layout::Layout;
 use crate::python::offsets::{self, COOKIE, Header};
@@ -36,17 +36,22 @@ pub struct Interpreter {
     pub image: Mapped,
 }
 
-/// A way to find the interpreter's symbols.
-type Attempt = fn(&Search<'_>) -> Option<Symbols>;
+/// A way to find a symbol of an image.
+type Look = fn(&Search<'_>, &Mapped, &[u8]) -> Option<Symbol>;
 
-/// What is tried, in order, and what each is called.
-static ATTEMPTS: [(Attempt, &[u8]); 5] = [
-    (exported, b"symbols in memory"),
-    (in_files, b"symbols in the file"),
-    (exported_anywhere, b"symbols in memory of another library"),
-    (section_in_file, b"section in the file"),
-    (cookie_in_memory, b"cookie in memory"),
+/// What is tried, in order: in which images, by which way, and what that is called.
+static ATTEMPTS: [(&[Rank], Look, &[u8]); 5] = [
+    (&NAMED, exported, b"symbols in memory"),
+    (&NAMED, in_file, b"symbols in the file"),
+    (&[Rank::Other], exported, b"symbols in memory of another library"),
+    (&NAMED, section_in_file, b"section in the file"),
+    (&[Rank::Executable, Rank::Libpython, Rank::Other], cookie_in_memory, b"cookie in memory"),
 ];
+
+const NAMED: [Rank; 2] = [Rank::Executable, Rank::Libpython];
+
+/// The symbol for which alone there are other ways than its name.
+const RUNTIME: &[u8] = b"_PyRuntime";
 
 /// Where the roots of an interpreter are.
 #[derive(Clone, Copy)]
@@ -65,9 +70,12 @@ struct Symbols {
 
 struct Search<'a> {
     pid: Pid,
-    memory: &'a Paged<&'a dyn Memory>,
+    memory: &'a Target<'a>,
     images: &'a Images,
 }
+
+/// The target's memory.
+type Target<'a> = Paged<&'a dyn Memory>;
 
 /// Finds the interpreter of `pid`. `abi`: the version to assume.
 pub fn locate(
@@ -80,8 +88,8 @@ pub fn locate(
     let memory = Paged::new(remote as &dyn Memory);
     let search = Search { pid, memory: &memory, images };
     let mut error = Error::NotPython(number);
-    for (attempt, how) in &ATTEMPTS {
-        let Some(symbols) = attempt(&search) else { continue };
+    for &(ranks, look, how) in &ATTEMPTS {
+        let Some(symbols) = symbols(&search, ranks, look) else { continue };
         memory.forget(); // what it read may have been changing
         match interpret(&search, &symbols, abi, how) {
             Ok(found) if has_threads(&memory, &found) => return Ok(found),
@@ -94,129 +102,108 @@ pub fn locate(
     if class == Some(Refusal::Class32) { Err(Error::Bits32(number)) } else { Err(error) }
 }
 
-fn exported(search: &Search<'_>) -> Option<Symbols> {
-    exported_by(search, |image| image.rank != Rank::Other)
-}
-
-fn exported_anywhere(search: &Search<'_>) -> Option<Symbols> {
-    exported_by(search, |image| image.rank == Rank::Other)
-}
-
 /// As the dynamic linker does it: the first image that defines a symbol is the one whose copy is used.
-fn exported_by(search: &Search<'_>, wanted: impl Fn(&&Mapped) -> bool + Clone) -> Option<Symbols> {
-    let images = || search.images.iter().filter(wanted.clone());
-    let first = |name: &[u8]| images().find_map(|image| Some((export(search, image, name)?, *image)));
-    let runtime = first(b"_PyRuntime");
+fn symbols(search: &Search<'_>, ranks: &[Rank], look: Look) -> Option<Symbols> {
+    let first = |name: &[u8]| {
+        let mut images = search.images.iter().filter(|image| ranks.contains(&image.rank));
+        images.find_map(|image| Some((look(search, image, name)?, *image)))
+    };
+    let runtime = first(RUNTIME);
     let current = if runtime.is_none() { first(b"_PyThreadState_Current") } else { None };
     let (_, variable_in) = runtime.or(current)?;
     let function = first(b"PyInterpreterState_Head");
     let image = function.map_or(variable_in, |(_, image)| image);
     let mut head = None;
     if runtime.is_none() {
-        let decoded =
-            function.and_then(|(function, _)| decode_accessor(search.memory, function.address).ok());
-        head = decoded
-            .flatten()
-            .or_else(|| in_file(search, &image, b"interp_head").map(|symbol| symbol.address));
+        head = function.and_then(|(function, _)| decode_accessor(search.memory, function.address));
+        head = head.or_else(|| Some(in_file(search, &image, b"interp_head")?.address));
     }
     Some(Symbols {
         runtime: runtime.map(|(symbol, _)| symbol),
         current: current.map(|(symbol, _)| symbol.address),
         head,
-        version: export(search, &image, b"Py_Version").map(|symbol| symbol.address),
+        version: look(search, &image, b"Py_Version").map(|symbol| symbol.address),
         image,
     })
 }
 
-fn export(search: &Search<'_>, image: &Mapped, name: &[u8]) -> Option<Symbol> {
+fn exported(search: &Search<'_>, image: &Mapped, name: &[u8]) -> Option<Symbol> {
     Image::in_memory(search.memory, image.start).ok()?.symbol(name).ok()?
 }
 
-/// `.symtab` of the executable and of libpython, for a program that exports nothing.
-fn in_files(search: &Search<'_>) -> Option<Symbols> {
-    search.images.iter().filter(|image| image.rank != Rank::Other).find_map(|image| {
-        let address = |name| in_file(search, image, name).map(|symbol| symbol.address);
-        let runtime = in_file(search, image, b"_PyRuntime");
-        let current = if runtime.is_none() { Some(address(b"_PyThreadState_Current")?) } else { None };
-        let head = if runtime.is_none() { address(b"interp_head") } else { None };
-        Some(Symbols { runtime, current, head, version: address(b"Py_Version"), image: *image })
-    })
-}
-
-/// A symbol in the file of an image, where it is in memory.
+/// `.symtab` of an image's file, for a program that exports nothing.
 fn in_file(search: &Search<'_>, image: &Mapped, name: &[u8]) -> Option<Symbol> {
-    let mapped = Image::in_memory(search.memory, image.start).ok()?;
-    with_file(search, image, &mapped, |file| {
-        file.symbol(name).ok()?.map(|symbol| symbol.moved(mapped.bias()))
+    with_file(search, image, &|file| file.symbol(name).ok()?)
+}
+
+/// The section that holds `_PyRuntime` and nothing else (3.10+): there even when no symbol is.
+fn section_in_file(search: &Search<'_>, image: &Mapped, name: &[u8]) -> Option<Symbol> {
+    if name != RUNTIME {
+        return None;
+    }
+    with_file(search, image, &|file| {
+        let section = file.section(b".PyRuntime").ok()??;
+        Some(Symbol { address: section.address, size: section.size })
     })
 }
 
-/// Opens the file of an image, if it still is the one that was mapped.
-fn with_file<T>(
+/// What `look` finds in the file of an image, moved to where it is in memory, if the file still is the one that was
+/// mapped.
+fn with_file(
     search: &Search<'_>,
     image: &Mapped,
-    mapped: &Image<'_, Paged<&dyn Memory>>,
-    then: impl Fn(&File<'_, Paged<&dyn Memory>>) -> Option<T>,
-) -> Option<T> {
-    let candidates = [
-        (image.rank == Rank::Executable).then(|| Open::regular(Path::new(search.pid, &[b"exe"]).bytes())),
-        Some(Open::mapped(search.pid, image.start, image.end)),
-        Some(Open::in_root(search.pid, search.images.path(image))),
-    ];
-    candidates.into_iter().flatten().find_map(|open| {
+    look: &dyn Fn(&File<'_, Target<'_>>) -> Option<Symbol>,
+) -> Option<Symbol> {
+    let mapped = Image::in_memory(search.memory, image.start).ok()?;
+    (0..3).find_map(|way| {
+        let open = match way {
+            0 if image.rank != Rank::Executable => return None,
+            0 => Open::regular(&Path::new(search.pid, &[b"exe"])),
+            1 => Open::mapped(search.pid, image.start, image.end),
+            _ => Open::in_root(search.pid, search.images.path(image)),
+        };
         let open = open.ok()?;
         let memory = Paged::new(&open as &dyn Memory);
         let file = File::new(&memory).ok()?;
         let same = file.build_id().ok()? == mapped.build_id().ok()?;
-        if same { then(&file) } else { None }
-    })
-}
-
-/// The section that holds `_PyRuntime` and nothing else (3.10+): there even when no symbol is.
-fn section_in_file(search: &Search<'_>) -> Option<Symbols> {
-    search.images.iter().filter(|image| image.rank != Rank::Other).find_map(|image| {
-        let mapped = Image::in_memory(search.memory, image.start).ok()?;
-        let section = with_file(search, image, &mapped, |file| file.section(b".PyRuntime").ok()?)?;
-        let runtime = Symbol { address: section.address.plus(mapped.bias()), size: section.size };
-        Some(Symbols { runtime: Some(runtime), current: None, head: None, version: None, image: *image })
+        same.then(|| look(&file)).flatten().map(|symbol| symbol.moved(mapped.bias()))
     })
 }
 
 /// `_PyRuntime` begins with a cookie from 3.13 on; it lies in a writable segment, eight byte aligned.
-fn cookie_in_memory(search: &Search<'_>) -> Option<Symbols> {
-    search.images.iter().find_map(|image| {
-        let mapped = Image::in_memory(search.memory, image.start).ok()?;
-        let mut segments = mapped.segments().filter(|segment| segment.writable);
-        let runtime = segments.find_map(|segment| find_cookie(search.memory, segment.start, segment.size))?;
-        let runtime = Symbol { address: runtime, size: 0 };
-        Some(Symbols { runtime: Some(runtime), current: None, head: None, version: None, image: *image })
-    })
+fn cookie_in_memory(search: &Search<'_>, image: &Mapped, name: &[u8]) -> Option<Symbol> {
+    if name != RUNTIME {
+        return None;
+    }
+    let mapped = Image::in_memory(search.memory, image.start).ok()?;
+    let mut segments = mapped.segments().filter(|segment| segment.writable);
+    let address = segments.find_map(|segment| {
+        let mut found = None;
+        scan(search.memory, &segment, &mut |at, window| {
+            let (words, _) = window.as_chunks();
+            let index = words.iter().position(|&word| u64::from_le_bytes(word) == COOKIE);
+            let at_word = index.map(|index| at.plus(8 * index as u64));
+            found = at_word.filter(|&at| plausible(search.memory, at));
+            found.is_some()
+        });
+        found
+    })?;
+    Some(Symbol { address, size: 0 })
 }
 
 /// A segment that is larger is searched up to here.
 const MAX_SCAN: u64 = 64 << 20;
 
-fn find_cookie<M: Memory>(memory: &M, start: Addr, size: u64) -> Option<Addr> {
-    let mut found = None;
-    scan(memory, start, size, |at, window| {
-        let at_word = window.chunks_exact(8).position(|word| word == COOKIE.to_le_bytes());
-        let at_word = at_word.map(|index| at.plus(8 * index as u64));
-        found = at_word.filter(|&at| plausible(memory, at));
-        found.is_some()
-    });
-    found
-}
-
 /// The initial image of the struct, or a string constant, can hold the same eight bytes; a version has to follow.
-fn plausible<M: Memory>(memory: &M, runtime: Addr) -> bool {
+fn plausible(memory: &Target<'_>, runtime: Addr) -> bool {
     let header = offsets::header(memory, runtime);
     matches!(header, Ok(Some(Header { version, .. })) if (0x030d..0x0400).contains(&(version >> 16)))
 }
 
-/// Calls `look` with one piece of memory after the other until it returns true; pieces overlap by [`OVERLAP`] bytes.
-fn scan<M: Memory>(memory: &M, start: Addr, size: u64, mut look: impl FnMut(Addr, &[u8]) -> bool) {
+/// Calls `look` with one piece of a segment after the other until it returns true; pieces overlap by [`OVERLAP`] bytes.
+fn scan(memory: &Target<'_>, segment: &Segment, look: &mut dyn FnMut(Addr, &[u8]) -> bool) {
     let mut window = [0; 16 << 10];
-    let (mut at, end) = (start.0 & !7, start.plus(size.min(MAX_SCAN)).0);
+    let (mut at, end) = (segment.start.0 & !7, segment.start.plus(segment.size.min(MAX_SCAN)).0);
     while at < end {
         let len = window.len().min((end - at) as usize);
         let Some(piece) = window.get_mut(..len) else { return };
@@ -231,28 +218,17 @@ fn scan<M: Memory>(memory: &M, start: Addr, size: u64, mut look: impl FnMut(Addr
 const OVERLAP: u64 = 64;
 
 /// `PyInterpreterState_Head` does nothing but load a static variable: its address, out of the instruction.
-fn decode_accessor<M: Memory>(memory: &M, function: Addr) -> Result<Option<Addr>, Miss> {
-    let mut code = [0; 20];
-    memory.read(function, &mut code)?;
-    let (at, code) = match code.strip_prefix(b"\xf3\x0f\x1e\xfa") {
-        Some(rest) => (function.plus(4), rest), // endbr64
-        None => (function, &code[..]),
-    };
-    let variable = match code {
-        [0x48, 0x8b, 0x05, a, b, c, d, ..] => {
-            // mov rax, [rip + disp32]
-            Some(at.plus(7).plus(i64::from(i32::from_le_bytes([*a, *b, *c, *d])) as u64))
-        }
-        [0x48, 0x8b, 0x04, 0x25, a, b, c, d, ..] => {
-            Some(Addr(u64::from(u32::from_le_bytes([*a, *b, *c, *d]))))
-        }
-        [a, b, c, d, e, f, g, h, ..] => {
-            let (page, load) = (u32::from_le_bytes([*a, *b, *c, *d]), u32::from_le_bytes([*e, *f, *g, *h]));
-            decode_aarch64(at, page, load)
-        }
-        _ => None,
-    };
-    Ok(variable)
+fn decode_accessor(memory: &Target<'_>, function: Addr) -> Option<Addr> {
+    const ENDBR64: u32 = u32::from_le_bytes(*b"\xf3\x0f\x1e\xfa");
+    let at = if memory.word(function) == Ok(ENDBR64) { function.plus(4) } else { function };
+    let code: u64 = memory.word(at).ok()?;
+    match code.to_le_bytes() {
+        // mov rax, [rip + disp32]
+        [0x48, 0x8b, 0x05, disp @ .., _] => Some(at.plus(7).plus(i64::from(i32::from_le_bytes(disp)) as u64)),
+        // mov rax, [address]
+        [0x48, 0x8b, 0x04, 0x25, address @ ..] => Some(Addr(u32::from_le_bytes(address).into())),
+        _ => decode_aarch64(at, code as u32, (code >> 32) as u32),
+    }
 }
 
 /// `adrp x0, page` and `ldr x0, [x0, #offset]` (Arm A64 instruction set, ADRP and LDR (immediate)).
@@ -278,32 +254,32 @@ fn interpret(
         Some(abi) => u64::from(abi) << 16,
         None => version(search, symbols, header).ok_or(0u64)?,
     };
-    let found = |layout, roots, free_threaded| Interpreter {
-        layout,
-        roots,
-        version,
-        free_threaded,
-        how,
-        image: symbols.image,
+    let (layout, roots) = match (header, symbols.runtime) {
+        (Some(header), Some(runtime)) => {
+            let header = Header { version, ..header };
+            let (layout, head) = offsets::read(memory, runtime.address, header).map_err(|_| version)?;
+            (layout, Roots { interpreters: Some(runtime.address.plus(head.into())), holder: None })
+        }
+        _ => {
+            let row = versions::row_of(versions::minor_of(version)).ok_or(version)?;
+            (row.layout, roots(symbols, &row.runtime).ok_or(version)?)
+        }
     };
-    if let (Some(header), Some(runtime)) = (header, symbols.runtime) {
-        let header = Header { version, ..header };
-        let (layout, head) = offsets::read(memory, runtime.address, header).map_err(|_| version)?;
-        let roots = Roots { interpreters: Some(runtime.address.plus(u64::from(head))), holder: None };
-        return Ok(found(layout, roots, header.free_threaded));
+    let free_threaded = header.is_some_and(|header| header.free_threaded);
+    Ok(Interpreter { layout, roots, version, free_threaded, how, image: symbols.image })
+}
+
+/// The roots of a version that does not publish its layout.
+fn roots(symbols: &Symbols, places: &Runtime) -> Option<Roots> {
+    match (places, symbols.runtime) {
+        (Runtime::Variables, None) => Some(Roots { interpreters: symbols.head, holder: symbols.current }),
+        (Runtime::Struct { interpreters, holder }, Some(runtime)) => {
+            let place = |offset: u16| runtime.address.plus(offset.into());
+            let holder = holder.map(|holder| holder.offset_in(runtime.size, crate::sys::AARCH64));
+            Some(Roots { interpreters: Some(place(*interpreters)), holder: holder.map(place) })
+        }
+        _ => None,
     }
-    let row = versions::row_of(versions::minor_of(version)).ok_or(version)?;
-    let roots = match (row.runtime, symbols.runtime) {
-        (Runtime::Variables, None) => Roots { interpreters: symbols.head, holder: symbols.current },
-        (Runtime::Struct { interpreters, holder }, Some(runtime)) => Roots {
-            interpreters: Some(runtime.address.plus(u64::from(interpreters))),
-            holder: holder.map(|holder| {
-                runtime.address.plus(u64::from(holder.offset_in(runtime.size, crate::sys::AARCH64)))
-            }),
-        },
-        _ => return Err(version),
-    };
-    Ok(found(row.layout, roots, false))
 }
 
 /// What the target says of its version. The word that only the interpreter itself can have written comes first, then
@@ -335,7 +311,7 @@ fn text_version(search: &Search<'_>, symbols: &Symbols) -> Option<u64> {
     let image = Image::in_memory(search.memory, symbols.image.start).ok()?;
     let mut found = None;
     for segment in image.segments().filter(|segment| segment.readable && !segment.writable) {
-        scan(search.memory, segment.start, segment.size, |_, window| {
+        scan(search.memory, &segment, &mut |_, window| {
             let starts =
                 memchr::memchr_iter(b'.', window).filter_map(|dot| window.get(dot.checked_sub(1)?..));
             let fits = |hex: &u64| versions::row_of(versions::minor_of(*hex)).is_some();
@@ -360,16 +336,15 @@ fn spelled_version(text: &[u8]) -> Option<u64> {
 }
 
 /// Whether a walk from the roots comes to a thread that belongs to the interpreter it was found in.
-fn has_threads<M: Memory>(memory: &M, found: &Interpreter) -> bool {
-    let layout = &found.layout;
-    let check = || -> Result<bool, Miss> {
-        let Some(head) = found.roots.interpreters else {
-            // Only the holder's word is known: nobody may hold the GIL just now.
-            return Ok(found.roots.holder.is_some());
-        };
-        let Some(interpreter) = memory.word::<Option<Addr>>(head)? else { return Ok(false) };
-        let Some(thread) = memory.load(interpreter, layout.interpreter.threads)? else { return Ok(false) };
-        Ok(memory.load(thread, layout.thread.interpreter)? == interpreter)
+fn has_threads(memory: &Target<'_>, found: &Interpreter) -> bool {
+    let Some(head) = found.roots.interpreters else {
+        // Only the holder's word is known: nobody may hold the GIL just now.
+        return found.roots.holder.is_some();
     };
-    check().unwrap_or(false)
+    let first = || -> Option<bool> {
+        let interpreter = memory.word::<Option<Addr>>(head).ok()??;
+        let thread = memory.load(interpreter, found.layout.interpreter.threads).ok()??;
+        Some(memory.load(thread, found.layout.thread.interpreter).ok()? == interpreter)
+    };
+    first() == Some(true)
 }

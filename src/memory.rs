@@ -48,6 +48,16 @@ pub trait Memory {
         Ok(u64::from_le_bytes(raw))
     }
 
+    /// `N` little endian words of eight bytes at `at`, read at once.
+    fn words<const N: usize>(&self, at: Addr) -> Result<[u64; N], Miss>
+    where
+        Self: Sized,
+    {
+        let mut raw = [[0; 8]; N];
+        self.read(at, raw.as_flattened_mut())?;
+        Ok(raw.map(u64::from_le_bytes))
+    }
+
     /// One value at `at`.
     fn word<T: Word>(&self, at: Addr) -> Result<T, Miss>
     where
@@ -119,13 +129,13 @@ impl Word for Option<Addr> {
 
 /// The place of a field in a struct of the target, and what it holds there.
 pub struct Field<T> {
-    offset: u32,
+    offset: u16,
     holds: PhantomData<fn() -> T>,
 }
 
 impl<T> Field<T> {
     /// A field that begins `offset` bytes into its struct.
-    pub const fn at(offset: u32) -> Field<T> {
+    pub const fn at(offset: u16) -> Field<T> {
         Field { offset, holds: PhantomData }
     }
 
@@ -135,7 +145,7 @@ impl<T> Field<T> {
     }
 
     /// Bytes from the start of its struct.
-    pub const fn offset(self) -> u32 {
+    pub const fn offset(self) -> u16 {
         self.offset
     }
 }

@@ -94,7 +94,7 @@ pub struct Item {
 impl Item {
     /// A field that holds still.
     pub fn of<T: Word>(field: Field<T>) -> Item {
-        Item { offset: field.offset(), size: T::SIZE as u32, moves: false }
+        Item { offset: field.offset().into(), size: T::SIZE as u32, moves: false }
     }
 
     /// A field that may move.

@@ -2,7 +2,7 @@
 //! Knows neither Python nor how a profile is written down. What does not fit is counted where it can be seen, so the
 //! totals are always right.
 
-use crate::table::{Full, Index, List, hash_bytes, hash_words};
+use crate::table::{Full, Index, List, hash_bytes, hash_words, sort};
 use crate::text::Decimal;
 use core::cmp::Ordering;
 
@@ -63,7 +63,7 @@ impl Names {
         let id = id.and_then(|()| self.spans.push(NameSpan { start, len: name.len() as u32 }));
         let id = id.inspect_err(|_| self.bytes.truncate(start as usize))?;
         let (bytes, spans) = (self.bytes.items(), self.spans.items());
-        self.index.insert(hash, id, |id| hash_bytes(slice(bytes, spans, id)))?;
+        self.index.insert(hash, id, &|id| hash_bytes(slice(bytes, spans, id)))?;
         Ok(id)
     }
 
@@ -172,7 +172,7 @@ impl Profile {
         }
         let id = self.functions.push(new)?;
         let functions = self.functions.items();
-        self.function_index.insert(hash(&new), id, |id| functions.get(id as usize).map_or(0, hash))?;
+        self.function_index.insert(hash(&new), id, &|id| functions.get(id as usize).map_or(0, hash))?;
         Ok(id)
     }
 
@@ -225,7 +225,7 @@ impl Profile {
         let id = self.nodes.push(Node { parent, frame, depth, count: 0 })?;
         let nodes = self.nodes.items();
         let hash_of = |id: u32| nodes.get(id as usize).map_or(0, |n| hash(n.parent, n.frame));
-        self.node_index.insert(hash(parent, frame), id, hash_of)?;
+        self.node_index.insert(hash(parent, frame), id, &hash_of)?;
         Ok(id)
     }
 
@@ -257,7 +257,7 @@ impl Profile {
             let _ = order.push(id as u32); // an index has more slots than there are items
         }
         self.node_index = Index::new(&mut []);
-        order.items_mut().sort_unstable_by(|&a, &b| self.compare(a, b));
+        sort(order.items_mut(), |a, b| self.compare(a, b).is_lt());
         Sorted { profile: self, order }
     }
 

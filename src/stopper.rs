@@ -1,27 +1,34 @@
-//! The threads that are traced so that they can be stopped. A thread is traced from the first time that it has to be
-//! stopped on; while it is, its signals come to us first and are handed on at once.
+//! Which threads may be stopped, and those that were told to stop and have not done so yet: each of them has to be let
+//! go when it does, whatever we do meanwhile.
 
-use crate::sys::ptrace::Tracee;
+use crate::sys::ptrace::{self, Stop, Stopped, Tracee};
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitStatus};
 
-/// Threads traced at the same time; the one that was stopped least lately makes room.
-const TRACEES: usize = 32;
+/// Threads that can be late at the same time; when there are so many, nobody is stopped until one has.
+const LATE: usize = 8;
 
-/// Traced threads.
+/// A thread that stands still.
+pub enum Still {
+    /// It was stopped.
+    Stopped(Stopped),
+    /// It cannot run, and will stop before it does; then it has to be attended to.
+    Late,
+}
+
+/// Stops threads.
 pub struct Stopper {
-    tracees: [Option<Tracee>; TRACEES],
-    next: usize,
+    late: [Option<Tracee>; LATE],
     allowed: bool,
     child: Option<Pid>,
-    ended: Option<(Pid, WaitStatus)>,
+    ended: Option<WaitStatus>,
     refused: Option<Errno>,
 }
 
 impl Stopper {
-    /// Traces nobody yet, and never will unless `allowed`. `child`: a process that we started ourselves.
+    /// Stops nobody unless `allowed`. `child`: a process that we started ourselves.
     pub fn new(allowed: bool, child: Option<Pid>) -> Stopper {
-        Stopper { tracees: [const { None }; TRACEES], next: 0, allowed, child, ended: None, refused: None }
+        Stopper { late: [const { None }; LATE], allowed, child, ended: None, refused: None }
     }
 
     /// Whether threads may be stopped, as far as is known.
@@ -34,19 +41,16 @@ impl Stopper {
         self.refused
     }
 
-    /// Traces thread `tid`: its place. None when it has ended, or when that is refused, which is then not tried again.
-    pub fn trace(&mut self, tid: Pid) -> Option<usize> {
-        let is_it = |tracee: &Option<Tracee>| tracee.as_ref().is_some_and(|tracee| tracee.tid() == tid);
-        if let Some(index) = self.tracees.iter().position(is_it) {
-            return Some(index);
+    /// Makes thread `tid` stand still until what is returned is gone. None when it has ended, or when that is refused,
+    /// which is then not tried again.
+    pub fn stop(&mut self, tid: Pid) -> Option<Still> {
+        self.attend();
+        if self.late.iter().flatten().any(|tracee| tracee.tid() == tid) {
+            return Some(Still::Late);
         }
-        match Tracee::seize(tid) {
-            Ok(tracee) => {
-                let index = self.next;
-                self.next = (self.next + 1) % TRACEES;
-                self.put_back(index, tracee);
-                Some(index)
-            }
+        let place = self.late.iter().position(Option::is_none)?;
+        match ptrace::stop(tid) {
+            Ok(stop) => self.settle(place, tid, stop),
             Err(Errno::SRCH) => None,
             Err(errno) => {
                 self.refused = Some(errno);
@@ -55,34 +59,32 @@ impl Stopper {
         }
     }
 
-    /// Lends the tracee at `index` out.
-    pub fn take(&mut self, index: usize) -> Option<Tracee> {
-        self.tracees.get_mut(index)?.take()
-    }
-
-    /// Takes it back.
-    pub fn put_back(&mut self, index: usize, tracee: Tracee) {
-        if let Some(place) = self.tracees.get_mut(index) {
-            *place = Some(tracee);
-        }
-    }
-
-    /// Hands on what arrived at the traced threads.
-    pub fn attend(&mut self) {
-        for place in &mut self.tracees {
-            let Some(tracee) = place else { continue };
-            tracee.attend();
-            if let Some(status) = tracee.ended() {
-                self.ended =
-                    self.ended.or(Some((tracee.tid(), status)).filter(|(tid, _)| Some(*tid) == self.child));
-                *place = None;
+    fn settle(&mut self, place: usize, tid: Pid, stop: Stop) -> Option<Still> {
+        match stop {
+            Stop::Stopped(stopped) => Some(Still::Stopped(stopped)),
+            Stop::Late(tracee) => {
+                *self.late.get_mut(place)? = Some(tracee);
+                Some(Still::Late)
+            }
+            Stop::Ended(status) => {
+                // A tracer is told in place of the parent.
+                self.ended = self.ended.or(status.filter(|_| self.child == Some(tid)));
+                None
             }
         }
     }
 
-    /// How `child` ended, if that came to be known here: a tracer is told in place of the parent.
-    pub fn ended(&mut self) -> Option<WaitStatus> {
-        self.attend();
-        self.ended.map(|(_, status)| status)
+    /// Lets threads go that have stopped late.
+    pub fn attend(&mut self) {
+        for place in 0..LATE {
+            let Some(tracee) = self.late.get_mut(place).and_then(Option::take) else { continue };
+            let (tid, stop) = (tracee.tid(), tracee.poll());
+            drop(self.settle(place, tid, stop));
+        }
+    }
+
+    /// How the child ended, if that came to be known here.
+    pub fn ended(&self) -> Option<WaitStatus> {
+        self.ended
     }
 }

@@ -102,7 +102,7 @@ impl Index {
     }
 
     /// Adds item `id` under `hash`. `hash_of` gives the hash of every item that was added before.
-    pub fn insert(&mut self, hash: u64, id: u32, hash_of: impl Fn(u32) -> u64) -> Result<(), Full> {
+    pub fn insert(&mut self, hash: u64, id: u32, hash_of: &dyn Fn(u32) -> u64) -> Result<(), Full> {
         if 2 * (self.count + 1) > self.size {
             self.double(hash_of)?;
         }
@@ -124,7 +124,7 @@ impl Index {
     }
 
     /// Twice the slots: all items are placed anew. They are parked in the upper half of the storage meanwhile.
-    fn double(&mut self, hash_of: impl Fn(u32) -> u64) -> Result<(), Full> {
+    fn double(&mut self, hash_of: &dyn Fn(u32) -> u64) -> Result<(), Full> {
         let (old, size) = (self.size, 2 * self.size);
         let (front, parked) = self.slots.get_mut(..2 * size).ok_or(Full)?.split_at_mut(size);
         let (items, parked) = (front.get_mut(..old).ok_or(Full)?, parked.get_mut(..old).ok_or(Full)?);
@@ -152,6 +152,30 @@ impl Index {
         }
         self.size = SMALLEST.min(self.slots.len());
         self.count = 0;
+    }
+}
+
+/// Puts `items` in the order of `less` (heapsort: no recursion, and no input is slow).
+pub fn sort<T: Copy>(items: &mut [T], less: impl Fn(T, T) -> bool) {
+    for start in (0..items.len() / 2).rev() {
+        sink(items, start, &less);
+    }
+    for end in (1..items.len()).rev() {
+        items.swap(0, end);
+        sink(items.get_mut(..end).unwrap_or_default(), 0, &less);
+    }
+}
+
+/// Moves the item at `at` down a heap until nothing below it is larger.
+fn sink<T: Copy>(heap: &mut [T], mut at: usize, less: &impl Fn(T, T) -> bool) {
+    while let Some(&left) = heap.get(2 * at + 1) {
+        let right = heap.get(2 * at + 2).filter(|&&right| less(left, right));
+        let (child, largest) = right.map_or((2 * at + 1, left), |&right| (2 * at + 2, right));
+        if !less(heap[at], largest) {
+            return;
+        }
+        heap.swap(at, child);
+        at = child;
     }
 }
 
@@ -191,12 +215,12 @@ mod tests {
         let hash = |id: u32| hash_words(&[keys[id as usize]]);
         for id in 0..keys.len() as u32 {
             assert_eq!(index.find(hash(id), |other| other == id), None);
-            index.insert(hash(id), id, hash).unwrap();
+            index.insert(hash(id), id, &hash).unwrap();
             for known in (0..=id).step_by(97) {
                 assert_eq!(index.find(hash(known), |other| other == known), Some(known));
             }
         }
-        assert_eq!(index.insert(0, 1 << 12, hash), Err(Full));
+        assert_eq!(index.insert(0, 1 << 12, &hash), Err(Full));
         index.clear();
         assert_eq!(index.find(hash(5), |other| other == 5), None);
     }
@@ -208,6 +232,17 @@ mod tests {
         assert_eq!(list.items(), [7, 8]);
         list.truncate(1);
         assert_eq!(list.get(1), None);
+    }
+
+    #[test]
+    fn sorting_puts_everything_in_order() {
+        for len in 0..200u64 {
+            let mut items: Vec<u64> = (0..len).map(|i| hash_words(&[i]) % (len / 2 + 1)).collect();
+            let mut want = items.clone();
+            want.sort();
+            sort(&mut items, |a, b| a < b);
+            assert_eq!(items, want);
+        }
     }
 
     #[test]

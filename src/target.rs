@@ -3,10 +3,10 @@
 use crate::error::Error;
 use crate::maps::{Lines, Mapping};
 use crate::memory::{Addr, Memory as _, Span};
-use crate::sys::proc::{Path, open_read, read_file};
+use crate::sys::proc::{self, Path, READ, read_file};
 use crate::sys::remote::Remote;
 use crate::text::{Decimal, leading_decimal};
-use rustix::fs::{OFlags, readlinkat_raw};
+use rustix::fs::readlinkat_raw;
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 
@@ -73,7 +73,7 @@ impl Images {
         (self.len, self.names_len) = (0, 0);
         let mut link = [0; 4096];
         let executable = executable(pid, &mut link);
-        let file = open_read(Path::new(pid, &[b"maps"]).bytes())?;
+        let file = proc::open(&Path::new(pid, &[b"maps"]), READ)?;
         let mut buffer = [0; MAPS_BUFFER];
         let mut have = 0;
         loop {
@@ -88,10 +88,6 @@ impl Images {
             }
             buffer.copy_within(taken..taken + have, 0);
         }
-        self.list
-            .get_mut(..self.len)
-            .unwrap_or_default()
-            .sort_unstable_by_key(|image| (image.rank, image.start));
         Ok(())
     }
 
@@ -114,13 +110,14 @@ impl Images {
         }
         let kept = if rank == Rank::Other { name } else { path };
         let path = (self.names_len as u32, (self.names_len + kept.len()) as u32);
-        let slot = self.list.get_mut(self.len);
-        let (Some(slot), Some(to)) = (slot, self.names.get_mut(path.0 as usize..path.1 as usize)) else {
-            return;
-        };
+        // Mappings come in the order of their addresses, so it is the last one of its rank.
+        let at = self.iter().take_while(|image| image.rank <= rank).count();
+        let (list, names) = (self.list.get_mut(at..=self.len), path.0 as usize..path.1 as usize);
+        let (Some(list), Some(to)) = (list, self.names.get_mut(names)) else { return };
         to.copy_from_slice(kept);
-        *slot =
-            Mapped { start: mapping.start, end: mapping.end, rank, path, name: path.1 - name.len() as u32 };
+        list.copy_within(..self.len - at, 1);
+        let name = path.1 - name.len() as u32;
+        list[0] = Mapped { start: mapping.start, end: mapping.end, rank, path, name };
         self.len += 1;
         self.names_len += kept.len();
     }
@@ -129,7 +126,7 @@ impl Images {
 /// The path of the program, as the kernel writes it in `maps`, too.
 fn executable(pid: Pid, into: &mut [u8]) -> &[u8] {
     let path = Path::new(pid, &[b"exe"]);
-    let len = readlinkat_raw(rustix::fs::CWD, path.bytes(), &mut *into).unwrap_or(0);
+    let len = readlinkat_raw(rustix::fs::CWD, path.c_str(), &mut *into).unwrap_or(0);
     into.get(..len).unwrap_or_default()
 }
 
@@ -137,7 +134,7 @@ fn executable(pid: Pid, into: &mut [u8]) -> &[u8] {
 pub fn open(pid: Pid) -> Result<Remote, Error<'static>> {
     let number = pid.as_raw_nonzero().get() as u64;
     let mut stat = [0; 1024];
-    match read_file(Path::new(pid, &[b"stat"]).bytes(), &mut stat) {
+    match read_file(&Path::new(pid, &[b"stat"]), &mut stat) {
         Ok(stat) => look_at_stat(number, stat)?,
         Err(Errno::NOENT) if test_kill_process(pid) == Err(Errno::SRCH) => {
             return Err(Error::NoProcess(number));
@@ -150,11 +147,7 @@ pub fn open(pid: Pid) -> Result<Remote, Error<'static>> {
         Ok(_) | Err(Errno::FAULT) => return Ok(remote),
         Err(_) => {}
     }
-    match rustix::fs::open(
-        Path::new(pid, &[b"mem"]).bytes(),
-        OFlags::RDONLY | OFlags::CLOEXEC,
-        rustix::fs::Mode::empty(),
-    ) {
+    match proc::open(&Path::new(pid, &[b"mem"]), READ) {
         Ok(file) => Ok(Remote::new(pid, Some(file))),
         Err(errno) => Err(Error::Denied(number, errno)),
     }
@@ -185,14 +178,14 @@ pub fn native_id(remote: &Remote, pid: Pid, pthread: u64) -> Option<Pid> {
 /// `tid`, if it is a thread of `pid`.
 pub fn is_thread(pid: Pid, tid: u32) -> Option<Pid> {
     let path = Path::new(pid, &[b"task", Decimal::new(u64::from(tid)).bytes(), b"stat"]);
-    open_read(path.bytes()).ok()?;
+    proc::open(&path, READ).ok()?;
     Pid::from_raw(tid as i32)
 }
 
 /// Whether `pid` has ended and waits for its parent, or is gone.
 pub fn is_zombie(pid: Pid) -> bool {
     let mut stat = [0; 1024];
-    let stat = read_file(Path::new(pid, &[b"stat"]).bytes(), &mut stat);
+    let stat = read_file(&Path::new(pid, &[b"stat"]), &mut stat);
     stat.is_ok_and(|stat| look_at_stat(0, stat) == Err(Error::Zombie(0)))
 }
 
@@ -201,7 +194,7 @@ pub fn on_processor(pid: Pid, tid: Pid) -> bool {
     let mut buffer = [0; 512];
     let tid = Decimal::new(tid.as_raw_nonzero().get() as u64);
     let path = Path::new(pid, &[b"task", tid.bytes(), b"stat"]);
-    let stat = read_file(path.bytes(), &mut buffer).unwrap_or_default();
+    let stat = read_file(&path, &mut buffer).unwrap_or_default();
     let end = stat.iter().rposition(|&b| b == b')').unwrap_or(0);
     stat.get(end..).is_some_and(|rest| rest.starts_with(b") R"))
 }

@@ -13,10 +13,8 @@
 //! Compilers add to the names of static variables: `interp_head.lto_priv.0` counts as `interp_head` if nothing has
 //! the plain name. Source: gABI chapter 4, "Sections", "String Table", "Symbol Table".
 
-use super::{
-    BuildId, Entry, Headers, PAGE, PT_LOAD, Refusal, STT_OBJECT, Symbol, header, is_name, record, symbol,
-};
-use crate::memory::{Addr, Bytes, Field, Memory, Miss};
+use super::{BuildId, Entry, Headers, PAGE, PT_LOAD, Refusal, STT_OBJECT, SYMBOL_SIZE, Symbol, is_name};
+use crate::memory::{Addr, Bytes, Memory, Miss};
 use memchr::memchr_iter;
 
 /// Sections of a file. Linkers write about forty; only object files have thousands.
@@ -28,17 +26,8 @@ const MAX_PLACES: usize = 64;
 /// Bytes read at once from a table, on the stack.
 const BLOCK: usize = 4096;
 
-/// `Elf64_Shdr`, a section header.
-mod section {
-    use super::{Addr, Field};
-    pub const SIZE: usize = 64;
-    pub const NAME: Field<u32> = Field::at(0);
-    pub const TYPE: Field<u32> = Field::at(4);
-    pub const ADDRESS: Field<Addr> = Field::at(16);
-    pub const OFFSET: Field<Addr> = Field::at(24);
-    pub const LENGTH: Field<u64> = Field::at(32);
-    pub const LINK: Field<u32> = Field::at(40);
-}
+/// Bytes of `Elf64_Shdr`, a section header.
+const SECTION_SIZE: u16 = 64;
 const SHT_SYMTAB: u32 = 2;
 
 /// How the name of a symbol goes on behind what was asked for.
@@ -66,7 +55,6 @@ pub struct Section {
 /// An ELF file.
 pub struct File<'m, M> {
     headers: Headers<'m, M>,
-    sections: Addr,
     /// Number of section headers; 0 if there are none, or more than fit.
     count: u16,
     /// Number of the section that holds their names.
@@ -77,11 +65,10 @@ impl<'m, M: Memory> File<'m, M> {
     /// The file whose byte at offset n is at address n of `memory`.
     pub fn new(memory: &'m M) -> Result<File<'m, M>, Refusal> {
         let headers = Headers::read(memory, Addr(0))?;
-        let sections = Addr(headers.get(header::SECTIONS)?);
-        let usable = usize::from(headers.get(header::SECTION_SIZE)?) == section::SIZE;
-        let count = if usable { headers.get(header::SECTION_COUNT)?.min(MAX_SECTIONS) } else { 0 };
-        let names = headers.get(header::SECTION_NAMES)?;
-        Ok(File { headers, sections, count, names })
+        let counts = headers.sections.1;
+        let usable = (counts >> 16) as u16 == SECTION_SIZE;
+        let count = if usable { ((counts >> 32) as u16).min(MAX_SECTIONS) } else { 0 };
+        Ok(File { headers, count, names: (counts >> 48) as u16 })
     }
 
     /// The load bias, given the start of one mapping and where in the file it begins: best the lowest mapping.
@@ -143,17 +130,17 @@ impl<'m, M: Memory> File<'m, M> {
         Ok(None)
     }
 
+    /// `Elf64_Shdr`.
     fn section_at(&self, index: u32) -> Result<Section, Miss> {
-        let at = self.sections.plus(u64::from(index) * section::SIZE as u64);
-        let raw: [u8; section::SIZE] = record(self.headers.memory, at)?;
-        let raw = Bytes { base: at, bytes: &raw };
+        let at = self.headers.sections.0.plus(u64::from(index) * u64::from(SECTION_SIZE));
+        let [head, _, address, offset, size, link, ..] = self.headers.memory.words::<8>(at)?;
         Ok(Section {
-            address: raw.load(at, section::ADDRESS)?,
-            size: raw.load(at, section::LENGTH)?,
-            name: raw.load(at, section::NAME)?,
-            kind: raw.load(at, section::TYPE)?,
-            offset: raw.load(at, section::OFFSET)?,
-            link: raw.load(at, section::LINK)?,
+            address: Addr(address),
+            size,
+            name: head as u32,
+            kind: (head >> 32) as u32,
+            offset: Addr(offset),
+            link: link as u32,
         })
     }
 
@@ -206,15 +193,14 @@ impl<'m, M: Memory> File<'m, M> {
     /// part of it, or a variant: with one, only data counts.
     fn symbol_named(&self, table: &Section, places: &[u64], ending: Ending) -> Result<Option<Symbol>, Miss> {
         let mut buffer = [0; BLOCK];
-        for from in (0..table.size).step_by(BLOCK / symbol::SIZE * symbol::SIZE) {
+        for from in (0..table.size).step_by(BLOCK / SYMBOL_SIZE * SYMBOL_SIZE) {
             let base = table.offset.plus(from);
             let block = Bytes { base, bytes: self.block(table, from, &mut buffer)? };
-            for index in 0..block.bytes.len() / symbol::SIZE {
-                let at = base.plus((index * symbol::SIZE) as u64);
-                if !places.contains(&block.load(at, symbol::NAME)?.into()) {
+            for index in 0..block.bytes.len() / SYMBOL_SIZE {
+                let entry = Entry::read(&block, base.plus((index * SYMBOL_SIZE) as u64))?;
+                if !places.contains(&entry.name.into()) {
                     continue;
                 }
-                let entry = Entry::read(&block, at)?;
                 if entry.is_place() && (ending == Ending::Plain || entry.kind == STT_OBJECT) {
                     return Ok(Some(entry.symbol));
                 }

@@ -14,9 +14,9 @@
 //! Source: gABI chapter 5 "Hash Table" and "Dynamic Section"; `do_lookup_x` in glibc's elf/dl-lookup.c.
 
 use super::{
-    BuildId, Entry, Headers, PAGE, PT_DYNAMIC, PT_LOAD, Program, Refusal, Symbol, is_name, record, symbol,
+    BuildId, Entry, Headers, PAGE, PT_DYNAMIC, PT_LOAD, Program, Refusal, SYMBOL_SIZE, Symbol, is_name,
 };
-use crate::memory::{Addr, Bytes, Field, Memory, Miss};
+use crate::memory::{Addr, Memory, Miss};
 
 /// Entries of the dynamic section. One for each needed library and some thirty more.
 const MAX_DYNAMIC: u64 = 1024;
@@ -29,31 +29,13 @@ const DT_STRTAB: u64 = 5;
 const DT_SYMTAB: u64 = 6;
 const DT_GNU_HASH: u64 = 0x6fff_fef5;
 
-/// `Elf64_Dyn`, an entry of the dynamic section.
-mod dynamic {
-    use super::Field;
-    pub const SIZE: u64 = 16;
-    pub const TAG: Field<u64> = Field::at(0);
-    pub const VALUE: Field<u64> = Field::at(8);
-}
-
-/// The head of DT_GNU_HASH.
-mod gnu {
-    use super::Field;
-    pub const SIZE: usize = 16;
-    pub const BUCKETS: Field<u32> = Field::at(0);
-    pub const FIRST: Field<u32> = Field::at(4);
-    pub const BLOOMS: Field<u32> = Field::at(8);
-    pub const SHIFT: Field<u32> = Field::at(12);
-}
-
-/// The head of DT_HASH.
-mod sysv {
-    use super::Field;
-    pub const SIZE: u64 = 8;
-    pub const BUCKETS: Field<u32> = Field::at(0);
-    pub const SYMBOLS: Field<u32> = Field::at(4);
-}
+/// Bytes of `Elf64_Dyn`, an entry of the dynamic section: a tag and a value.
+const DYNAMIC_SIZE: u64 = 16;
+/// Bytes of the head of DT_GNU_HASH: numbers of 32 bits each, of the buckets, of the first symbol, of the words of the
+/// bloom filter, and its shift.
+const GNU_HEAD: u64 = 16;
+/// Bytes of the head of DT_HASH: the numbers of buckets and of symbols.
+const SYSV_HEAD: u64 = 8;
 
 /// A range of the target's memory that was loaded from the file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -152,10 +134,11 @@ impl<'m, M: Memory> Image<'m, M> {
 
     fn read_dynamic(&self, section: &Program) -> Result<Exports, Miss> {
         let mut exports = Exports { symbols: self.base, names: self.base, table: None };
-        for index in 0..MAX_DYNAMIC.min(section.size / dynamic::SIZE) {
-            let at = section.address.plus(self.bias).plus(index * dynamic::SIZE);
-            let value = self.placed(self.headers.memory.load(at, dynamic::VALUE)?);
-            match self.headers.memory.load(at, dynamic::TAG)? {
+        for index in 0..MAX_DYNAMIC.min(section.size / DYNAMIC_SIZE) {
+            let at = section.address.plus(self.bias).plus(index * DYNAMIC_SIZE);
+            let [tag, value] = self.headers.memory.words(at)?;
+            let value = self.placed(value);
+            match tag {
                 DT_NULL => break,
                 DT_SYMTAB => exports.symbols = value,
                 DT_STRTAB => exports.names = value,
@@ -174,11 +157,10 @@ impl<'m, M: Memory> Image<'m, M> {
 
     fn in_gnu_table(&self, table: Addr, name: &[u8]) -> Result<Option<Symbol>, Miss> {
         let memory = self.headers.memory;
-        let head: [u8; gnu::SIZE] = record(memory, table)?;
-        let head = Bytes { base: table, bytes: &head };
-        let (buckets, blooms) = (head.load(table, gnu::BUCKETS)?, head.load(table, gnu::BLOOMS)?);
-        let (first, shift) = (head.load(table, gnu::FIRST)?, head.load(table, gnu::SHIFT)?);
-        let bloom_at = table.plus(gnu::SIZE as u64);
+        let [symbols, bloom] = memory.words(table)?;
+        let (buckets, first) = (symbols as u32, (symbols >> 32) as u32);
+        let (blooms, shift) = (bloom as u32, (bloom >> 32) as u32);
+        let bloom_at = table.plus(GNU_HEAD);
         let buckets_at = bloom_at.plus(u64::from(blooms) * 8);
         let chains_at = entry(buckets_at, buckets);
 
@@ -210,8 +192,9 @@ impl<'m, M: Memory> Image<'m, M> {
 
     fn in_sysv_table(&self, table: Addr, name: &[u8]) -> Result<Option<Symbol>, Miss> {
         let memory = self.headers.memory;
-        let (buckets, symbols) = (memory.load(table, sysv::BUCKETS)?, memory.load(table, sysv::SYMBOLS)?);
-        let buckets_at = table.plus(sysv::SIZE);
+        let head: u64 = memory.word(table)?;
+        let (buckets, symbols) = (head as u32, (head >> 32) as u32);
+        let buckets_at = table.plus(SYSV_HEAD);
         let chains_at = entry(buckets_at, buckets);
         let Some(bucket) = sysv_hash(name).checked_rem(buckets) else { return Ok(None) };
         let mut index: u32 = memory.word(entry(buckets_at, bucket))?;
@@ -232,7 +215,7 @@ impl<'m, M: Memory> Image<'m, M> {
 
     /// Symbol number `index` of `.dynsym`, if it is called `name` and defined here.
     fn symbol_at(&self, index: u32, name: &[u8]) -> Result<Option<Symbol>, Miss> {
-        let at = self.exports.symbols.plus(u64::from(index) * symbol::SIZE as u64);
+        let at = self.exports.symbols.plus(u64::from(index) * SYMBOL_SIZE as u64);
         let entry = Entry::read(self.headers.memory, at)?;
         let name_at = self.exports.names.plus(u64::from(entry.name));
         let found = entry.is_place() && is_name(self.headers.memory, name_at, name)?;
@@ -262,6 +245,7 @@ fn sysv_hash(name: &[u8]) -> u32 {
 mod tests {
     use super::super::sample::{self, EXPORTS, PIE, Sample, number, put, random};
     use super::*;
+    use crate::memory::Bytes;
     use crate::paged::Paged;
     use std::vec::Vec;
 

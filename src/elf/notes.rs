@@ -10,21 +10,15 @@
 //!
 //! Source: gABI chapter 5, "Note Section"; ld(1), `--build-id`.
 
-use super::{is_name, record};
-use crate::memory::{Addr, Bytes, Field, Memory, Miss};
+use crate::memory::{Addr, Memory, Miss};
 
 /// Notes in one PT_NOTE segment. Linkers write about three.
 const MAX_NOTES: u32 = 64;
 
-/// `Elf64_Nhdr`, the head of a note; its name follows, then its content.
-mod note {
-    use super::Field;
-    pub const SIZE: usize = 12;
-    pub const NAME_SIZE: Field<u32> = Field::at(0);
-    pub const CONTENT_SIZE: Field<u32> = Field::at(4);
-    pub const TYPE: Field<u32> = Field::at(8);
-}
-const NT_GNU_BUILD_ID: u32 = 3;
+/// Bytes of `Elf64_Nhdr`, the head of a note; its name follows, then its content.
+const HEAD: u64 = 12;
+/// The second word of the note that is wanted: NT_GNU_BUILD_ID, and the name.
+const BUILD_ID: u64 = u64::from_le_bytes(*b"\x03\0\0\0GNU\0");
 
 /// The linker's fingerprint of an image: NT_GNU_BUILD_ID, 20 bytes by default. Equal ids mean the same file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,23 +50,19 @@ pub(super) fn id_in_notes(
     align: u64,
 ) -> Result<Option<BuildId>, Miss> {
     // Names and contents are padded to the alignment: 8 for program properties, else 4.
-    let padded = |size: u64| size.next_multiple_of(if align == 8 { 8 } else { 4 });
+    let mask = if align == 8 { 7 } else { 3 };
+    let padded = |size: u64| (size + mask) & !mask;
     let mut offset = 0;
     for _ in 0..MAX_NOTES {
-        let raw: [u8; note::SIZE] = match size.checked_sub(offset) {
-            Some(left) if left >= note::SIZE as u64 => record(memory, at.plus(offset))?,
-            _ => break,
-        };
-        let raw = Bytes { base: Addr(0), bytes: &raw };
-        let name_size: u32 = raw.load(Addr(0), note::NAME_SIZE)?;
-        let content_size: u32 = raw.load(Addr(0), note::CONTENT_SIZE)?;
-        let content = padded(note::SIZE as u64 + u64::from(name_size));
-        if raw.load(Addr(0), note::TYPE)? == NT_GNU_BUILD_ID
-            && is_name(memory, at.plus(offset + note::SIZE as u64), b"GNU")?
-        {
-            return BuildId::read(memory, at.plus(offset + content), content_size).map(Some);
+        if offset + 16 > size {
+            break;
         }
-        offset += padded(content + u64::from(content_size));
+        let [sizes, kind] = memory.words(at.plus(offset))?;
+        let content = padded(HEAD + (sizes & 0xffff_ffff));
+        if kind == BUILD_ID {
+            return BuildId::read(memory, at.plus(offset + content), (sizes >> 32) as u32).map(Some);
+        }
+        offset += padded(content + (sizes >> 32));
     }
     Ok(None)
 }
@@ -82,6 +72,7 @@ mod tests {
     use super::super::File;
     use super::super::sample::{ID, PIE, put};
     use super::*;
+    use crate::memory::Bytes;
 
     fn memory(bytes: &[u8]) -> Bytes<'_> {
         Bytes { base: Addr(0), bytes }

@@ -310,7 +310,7 @@ impl Codes {
         let id = self.known.push(new)?;
         let known = self.known.items();
         let hash_of = |id: u32| known.get(id as usize).map_or(0, |k| hash_words(&[k.address.0]));
-        self.known_index.insert(hash_words(&[new.address.0]), id, hash_of)?;
+        self.known_index.insert(hash_words(&[new.address.0]), id, &hash_of)?;
         Ok(id)
     }
 
@@ -341,7 +341,7 @@ impl Codes {
         let id = self.located.push(new)?;
         let located = self.located.items();
         let hash = |l: &Located| hash_words(&[l.address.0, l.position as u64]);
-        self.located_index.insert(hash(&new), id, |id| located.get(id as usize).map_or(0, hash))?;
+        self.located_index.insert(hash(&new), id, &|id| located.get(id as usize).map_or(0, hash))?;
         Ok(id)
     }
 
@@ -377,7 +377,7 @@ impl Codes {
     fn keep_call(&mut self, call: Call) -> Result<(), Full> {
         let id = self.calls.push(call)?;
         let calls = self.calls.items();
-        self.call_index.insert(call, id, |id| calls.get(id as usize).copied().unwrap_or(0))
+        self.call_index.insert(call, id, &|id| calls.get(id as usize).copied().unwrap_or(0))
     }
 }
 
@@ -426,7 +426,7 @@ fn print<M: Gather>(prefetch: &Prefetch<M>, layout: &Layout, code: Addr) -> Resu
 
 /// A digest of an object with a length and a hash in its head and at least as many bytes from `first` on: of its head
 /// and of its first and last words.
-fn digest<M: Memory>(memory: &M, layout: &Layout, object: Addr, first: u32) -> Result<u64, Miss> {
+fn digest<M: Memory>(memory: &M, layout: &Layout, object: Addr, first: u16) -> Result<u64, Miss> {
     const HEAD: u64 = 4;
     const TAIL: u64 = 3;
     let start = layout.bytes.size.of(object);

@@ -115,12 +115,12 @@ fn read_frame<M: Gather>(
     if fields.owner.is_some_and(|is| owner >= is.shim.into()) {
         return Ok(Step { seen: None, previous });
     }
-    let code = Addr(code & !fields.tag_mask);
+    let code = Addr(code & !u64::from(fields.tag_mask));
     if code.0 == 0 {
         return Err(Miss::Moved); // a frame that is being cleared or made
     }
     let position = match fields.position {
-        Position::Index { unit, .. } => i64::from(position as i32) * unit,
+        Position::Index { unit, .. } => i64::from(position as i32) * i64::from(unit),
         Position::Pointer { bytecode, copies: None, .. } => {
             Addr(position).from_base(code.plus(bytecode.into()))
         }

@@ -86,7 +86,7 @@ pub struct Frame {
     /// Its code object, and in the lowest bits what `tag_mask` covers.
     pub code: Field<u64>,
     /// Bits of `code` that are no part of the address (_PyStackRef, 3.14+).
-    pub tag_mask: u64,
+    pub tag_mask: u8,
     /// The frame that called this one.
     pub previous: Field<Option<Addr>>,
     /// Which instruction it is at.
@@ -115,14 +115,14 @@ pub enum Position {
         /// `f_lasti`.
         lasti: Field<i32>,
         /// Bytes of a unit.
-        unit: i64,
+        unit: u8,
     },
     /// By a pointer to the instruction.
     Pointer {
         /// `prev_instr` or `instr_ptr`.
         instruction: Field<Addr>,
         /// Where the bytecode begins in the code object (`co_code_adaptive`).
-        bytecode: u32,
+        bytecode: u16,
         /// The per-thread copies of the bytecode (free-threaded builds from 3.14 on).
         copies: Option<Copies>,
     },
@@ -158,7 +158,7 @@ pub struct Bytes {
     /// `ob_size`.
     pub size: Field<i64>,
     /// Offset of the first byte.
-    pub first: u32,
+    pub first: u16,
 }
 
 /// Who holds the GIL.

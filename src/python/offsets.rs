@@ -14,81 +14,97 @@
 
 use super::layout::*;
 use super::lines::LineTable;
-use super::strings;
+use super::strings::{StateBits, Strings};
 use super::versions::{Minor, minor_of};
 use crate::memory::{Addr, Field, Memory, Miss};
 
 /// The first eight bytes.
 pub const COOKIE: u64 = u64::from_le_bytes(*b"xdebugpy");
-/// Where the GIL's thread state and the rest of an interpreter lie: no struct is as large as this.
-const MAX_OFFSET: u64 = 1 << 20;
+/// No struct is as large as this, and no field is as far into one as a [`Field`] can say.
+const MAX_SIZE: u64 = 1 << 20;
 /// Frames up from this owner are no Python frames (FRAME_OWNED_BY_CSTACK in 3.13, then FRAME_OWNED_BY_INTERPRETER).
 const SHIM_OWNER: u8 = 3;
 
-/// Where in the table the entries are, in bytes. 0: this version has no such entry.
+/// Entries of the table that are used.
+const ENTRIES: usize = 45;
+
+/// What each of them is: the size of a struct (0), or the offset in it of a field of so many bytes.
+#[rustfmt::skip] // a line a struct
+static WIDTHS: [u8; ENTRIES] = [
+    0, 8, // _PyRuntime: list of interpreters
+    0, 8, 8, 8, 8, 8, 4, 4, 8, 8, // interpreter: id, next, threads, GIL, its own GIL with enabled, locked, holder; code generation
+    0, 8, 8, 8, 8, 8, 4, // thread: next, interpreter, current frame, ident, native id, status
+    0, 8, 8, 8, 1, 4, // frame: previous, executable, instruction, owner, index of the bytecode copy
+    0, 8, 8, 8, 4, 8, 2, 8, // code: file name, qualified name, line table, first line, localsplusnames, bytecode, copies
+    0, 8, // object: type
+    0, 8, // type: name
+    0, 8, 1, // bytes: size, data
+    0, 4, 8, 8, 8, // str: state, length, size of PyASCIIObject, of PyCompactUnicodeObject
+];
+
+/// Where in the table the entries are, in words of eight bytes. 0: this version has no such entry.
 struct Shape {
     version: Minor,
-    interpreters_head: u16,
-    interpreter: [u16; 10], // size, id, next, threads, gil pointer, gil, enabled, locked, holder, code generation
-    thread: [u16; 7],       // size, next, interpreter, current frame, ident, native id, status
-    frame: [u16; 6],        // size, previous, executable, instruction, owner, index of the bytecode copy
-    code: [u16; 8], // size, file name, qualified name, line table, first line, localsplusnames, bytecode, copies
-    object_type: u16,
-    type_name: u16,
-    bytes: [u16; 3],   // size, ob_size, ob_sval
-    unicode: [u16; 5], // size, state, length, size of PyASCIIObject, size of PyCompactUnicodeObject
-    tag_mask: u64,
+    entries: [u8; ENTRIES],
+    tag_mask: u8,
     /// Whether a free-threaded build keeps the interned state of a str in a byte of its own.
     wide_string_state: bool,
 }
 
+#[rustfmt::skip] // a line a struct, as above
 static SHAPES: [Shape; 3] = [
     Shape {
         version: 0x30d,
-        interpreters_head: 40,
-        interpreter: [48, 56, 64, 72, 112, 120, 128, 136, 144, 0],
-        thread: [152, 168, 176, 184, 192, 200, 216],
-        frame: [224, 232, 240, 248, 264, 0],
-        code: [272, 280, 296, 304, 312, 328, 344, 0],
-        object_type: 360,
-        type_name: 376,
-        bytes: [512, 520, 528],
-        unicode: [536, 544, 552, 560, 0],
+        entries: [
+            3, 5,
+            6, 7, 8, 9, 14, 15, 16, 17, 18, 0,
+            19, 21, 22, 23, 24, 25, 27,
+            28, 29, 30, 31, 33, 0,
+            34, 35, 37, 38, 39, 41, 43, 0,
+            44, 45,
+            46, 47,
+            64, 65, 66,
+            67, 68, 69, 70, 0,
+        ],
         tag_mask: 0,
         wide_string_state: false,
     },
     Shape {
         version: 0x30e,
-        interpreters_head: 40,
-        interpreter: [48, 56, 64, 72, 120, 128, 136, 144, 152, 160],
-        thread: [176, 192, 200, 208, 216, 224, 240],
-        frame: [248, 256, 264, 272, 288, 304],
-        code: [312, 320, 336, 344, 352, 368, 384, 392],
-        object_type: 408,
-        type_name: 424,
-        bytes: [592, 600, 608],
-        unicode: [616, 624, 632, 640, 0],
+        entries: [
+            3, 5,
+            6, 7, 8, 9, 15, 16, 17, 18, 19, 20,
+            22, 24, 25, 26, 27, 28, 30,
+            31, 32, 33, 34, 36, 38,
+            39, 40, 42, 43, 44, 46, 48, 49,
+            50, 51,
+            52, 53,
+            74, 75, 76,
+            77, 78, 79, 80, 0,
+        ],
         tag_mask: 3,
         wide_string_state: true,
     },
     Shape {
         version: 0x30f,
-        interpreters_head: 40,
-        interpreter: [48, 56, 64, 72, 120, 128, 136, 144, 152, 160],
-        thread: [176, 192, 200, 208, 240, 248, 264],
-        frame: [312, 320, 328, 336, 352, 368],
-        code: [376, 384, 400, 408, 416, 432, 448, 456],
-        object_type: 472,
-        type_name: 488,
-        bytes: [688, 696, 704],
-        unicode: [712, 720, 728, 736, 744],
+        entries: [
+            3, 5,
+            6, 7, 8, 9, 15, 16, 17, 18, 19, 20,
+            22, 24, 25, 26, 30, 31, 33,
+            39, 40, 41, 42, 44, 46,
+            47, 48, 50, 51, 52, 54, 56, 57,
+            58, 59,
+            60, 61,
+            86, 87, 88,
+            89, 90, 91, 92, 93,
+        ],
         tag_mask: 3,
         wide_string_state: true,
     },
 ];
 
-/// Bytes of the longest table, of which nothing behind is read.
-const TABLE: usize = 888;
+/// Words of the longest table, of which nothing behind is read.
+const TABLE: usize = 111;
 
 /// What the table says of itself in its first words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,165 +117,101 @@ pub struct Header {
 
 /// The header at `runtime`, the address of `_PyRuntime`; nothing where there is no table.
 pub fn header<M: Memory>(memory: &M, runtime: Addr) -> Result<Option<Header>, Miss> {
-    if memory.word::<u64>(runtime)? != COOKIE {
-        return Ok(None);
-    }
-    let version = memory.word(runtime.plus(8))?;
-    Ok(Some(Header { version, free_threaded: memory.word::<u64>(runtime.plus(16))? != 0 }))
+    let [cookie, version, free_threaded] = memory.words(runtime)?;
+    Ok((cookie == COOKIE).then_some(Header { version, free_threaded: free_threaded != 0 }))
 }
 
 /// The layout that the table at `runtime` describes for `version`, and the offset of the list of interpreters in
 /// `_PyRuntime`. Errors: `Nonsense` when an entry cannot be right under any shape that the version may have.
-pub fn read<M: Memory>(memory: &M, runtime: Addr, header: Header) -> Result<(Layout, u32), Miss> {
-    let mut raw = [0; TABLE];
-    memory.read(runtime, &mut raw)?;
+pub fn read<M: Memory>(memory: &M, runtime: Addr, header: Header) -> Result<(Layout, u16), Miss> {
+    let table = memory.words(runtime)?;
     let minor = minor_of(header.version);
     // An alpha or beta may still have the shape of the version before (a 3.15.0a0 did).
-    let fitting = SHAPES.iter().rev().filter(|shape| shape.version <= minor).take(2);
-    let mut layouts = fitting.filter_map(|shape| layout(shape, &Table { raw: &raw }, header.free_threaded));
-    layouts.next().ok_or(Miss::Nonsense(runtime))
+    let mut fitting = SHAPES.iter().rev().filter(|shape| shape.version <= minor).take(2);
+    let layout = fitting.find_map(|shape| layout(shape, offsets(shape, &table)?, header.free_threaded));
+    layout.ok_or(Miss::Nonsense(runtime))
 }
 
-struct Table<'a> {
-    raw: &'a [u8; TABLE],
-}
-
-impl Table<'_> {
-    fn entry(&self, at: u16) -> Option<u64> {
-        let bytes = self.raw.get(at as usize..at as usize + 8)?;
-        Some(u64::from_le_bytes(bytes.try_into().ok()?))
+/// What the entries say, 0 where there is none. Nothing if a field is not aligned or does not lie within its struct.
+fn offsets(shape: &Shape, table: &[u64; TABLE]) -> Option<[u16; ENTRIES]> {
+    let mut offsets = [0; ENTRIES];
+    let mut size = 0;
+    for ((offset, &at), &width) in offsets.iter_mut().zip(&shape.entries).zip(&WIDTHS) {
+        let (said, width) = (*table.get(usize::from(at))?, u64::from(width));
+        if width == 0 {
+            size = said.min(MAX_SIZE);
+        } else if at != 0 {
+            *offset = u16::try_from(said).ok()?;
+            if said & (width - 1) != 0 || said + width > size {
+                return None;
+            }
+        }
     }
-
-    /// An offset of a field of `width` bytes that lies within its struct of `size` bytes and is aligned.
-    fn offset(&self, at: u16, size: u64, width: u64) -> Option<u32> {
-        let offset = self.entry(at)?;
-        (size <= MAX_OFFSET && offset.is_multiple_of(width) && offset.checked_add(width)? <= size)
-            .then_some(offset as u32)
-    }
-
-    fn field<T: crate::memory::Word>(&self, at: u16, size: u64) -> Option<Field<T>> {
-        self.offset(at, size, T::SIZE as u64).map(Field::at)
-    }
-
-    /// A field that a version or a build may be without: no entry, or an entry of 0. `None` when it cannot be right.
-    fn absent_or<T: crate::memory::Word>(&self, at: u16, size: u64) -> Option<Option<Field<T>>> {
-        if at == 0 || self.entry(at)? == 0 { Some(None) } else { self.field(at, size).map(Some) }
-    }
+    Some(offsets)
 }
 
-fn layout(shape: &Shape, table: &Table<'_>, free_threaded: bool) -> Option<(Layout, u32)> {
-    let object_type = table.field(shape.object_type, 64)?;
-    let layout = Layout {
-        interpreter: interpreter(shape, table)?,
-        thread: thread(shape, table)?,
-        current_frame: CurrentFrame::InThread(table.field(shape.thread[3], table.entry(shape.thread[0])?)?),
-        frame: frame(shape, table)?,
-        code: code(shape, table)?,
-        strings: unicode(shape, table, free_threaded)?,
-        bytes: Bytes {
-            size: table.field(shape.bytes[1], table.entry(shape.bytes[0])?)?,
-            first: table.offset(shape.bytes[2], table.entry(shape.bytes[0])?, 1)?,
-        },
-        lines: LineTable::Locations,
-        gil: gil(shape, table, free_threaded)?,
-        object_type,
-        type_name: table.field(shape.type_name, MAX_OFFSET)?,
-    };
-    Some((layout, table.offset(shape.interpreters_head, MAX_OFFSET, 8)?))
-}
-
-fn interpreter(shape: &Shape, table: &Table<'_>) -> Option<Interpreter> {
-    let [size, id, next, threads, .., generation] = shape.interpreter;
-    let size = table.entry(size)?;
-    Some(Interpreter {
-        next: table.field(next, size)?,
-        threads: table.field(threads, size)?,
-        id: Some(table.field(id, size)?),
-        code_generation: table.absent_or(generation, size)?,
-    })
-}
-
-fn thread(shape: &Shape, table: &Table<'_>) -> Option<Thread> {
-    let [size, next, interpreter, _, ident, native, status] = shape.thread;
-    let size = table.entry(size)?;
-    Some(Thread {
-        next: table.field(next, size)?,
-        interpreter: table.field(interpreter, size)?,
-        ident: table.field(ident, size)?,
-        native: Some(table.field(native, size)?),
-        native_is_own: true,
-        status: Some(table.field(status, size)?),
-    })
-}
-
-fn frame(shape: &Shape, table: &Table<'_>) -> Option<Frame> {
-    let [size, previous, executable, instruction, owner, index] = shape.frame;
-    let size = table.entry(size)?;
-    let [code_size, .., bytecode, copies] = shape.code;
-    let code_size = table.entry(code_size)?;
-    let copies = match (table.absent_or(copies, code_size)?, table.absent_or(index, size)?) {
-        (Some(array), Some(index)) => Some(Copies { array, index }),
-        _ => None,
-    };
-    Some(Frame {
-        code: table.field(executable, size)?,
-        tag_mask: shape.tag_mask,
-        previous: table.field(previous, size)?,
-        position: Position::Pointer {
-            instruction: table.field(instruction, size)?,
-            bytecode: table.offset(bytecode, code_size.checked_add(8)?, 2)?,
-            copies,
-        },
-        owner: Some(Owner { field: table.field(owner, size)?, shim: SHIM_OWNER }),
-        room: 512,
-    })
-}
-
-fn code(shape: &Shape, table: &Table<'_>) -> Option<Code> {
-    let [size, file_name, name, line_table, first_line, names, ..] = shape.code;
-    let size = table.entry(size)?;
-    // co_version is the int right before co_localsplusnames (cpython/code.h, _PyCode_DEF).
-    let version = table.offset(names, size, 8)?.checked_sub(4)?;
-    Some(Code {
-        file_name: table.field(file_name, size)?,
-        name: table.field(name, size)?,
-        line_table: table.field(line_table, size)?,
-        first_line: table.field(first_line, size)?,
-        version: Some(Field::at(version)),
-    })
-}
-
-fn unicode(shape: &Shape, table: &Table<'_>, free_threaded: bool) -> Option<strings::Strings> {
-    let [size, state, length, ascii, compact] = shape.unicode;
-    let size = table.entry(size)?;
-    let ascii = table.offset(ascii, MAX_OFFSET, 8)?;
+fn layout(shape: &Shape, offsets: [u16; ENTRIES], free_threaded: bool) -> Option<(Layout, u16)> {
+    let [_, interpreters, rest @ ..] = offsets;
+    let [_, id, next_interpreter, threads, gil, own_gil, enabled, locked, holder, generation, rest @ ..] =
+        rest;
+    let [_, next_thread, interpreter, current_frame, ident, native, status, rest @ ..] = rest;
+    let [_, previous, executable, instruction, owner, index, rest @ ..] = rest;
+    let [_, file_name, name, line_table, first_line, names, bytecode, copies, rest @ ..] = rest;
+    let [_, object_type, _, type_name, _, bytes_size, bytes_first, rest @ ..] = rest;
+    let [_, state, length, ascii, compact] = rest;
+    let bits = if free_threaded && shape.wide_string_state { StateBits::WIDE } else { StateBits::NARROW };
     // PyCompactUnicodeObject adds a length and a pointer to PyASCIIObject (cpython/unicodeobject.h).
-    let compact = if compact == 0 { ascii + 16 } else { table.offset(compact, MAX_OFFSET, 8)? };
-    let any = u32::try_from(size.checked_sub(8).filter(|any| *any < MAX_OFFSET)?).ok()?;
-    let bits = if free_threaded && shape.wide_string_state {
-        strings::StateBits::WIDE
-    } else {
-        strings::StateBits::NARROW
+    let compact = if compact == 0 { ascii + 16 } else { compact };
+    let copies = Copies { array: Field::at(copies), index: Field::at(index) };
+    let layout = Layout {
+        interpreter: Interpreter {
+            next: Field::at(next_interpreter),
+            threads: Field::at(threads),
+            id: Some(Field::at(id)),
+            code_generation: (generation != 0).then_some(Field::at(generation)),
+        },
+        thread: Thread {
+            next: Field::at(next_thread),
+            interpreter: Field::at(interpreter),
+            ident: Field::at(ident),
+            native: Some(Field::at(native)),
+            native_is_own: true,
+            status: Some(Field::at(status)),
+        },
+        current_frame: CurrentFrame::InThread(Field::at(current_frame)),
+        frame: Frame {
+            code: Field::at(executable),
+            tag_mask: shape.tag_mask,
+            previous: Field::at(previous),
+            position: Position::Pointer {
+                instruction: Field::at(instruction),
+                bytecode,
+                // Builds with a GIL have none.
+                copies: (index != 0 && copies.array.offset() != 0).then_some(copies),
+            },
+            owner: Some(Owner { field: Field::at(owner), shim: SHIM_OWNER }),
+            room: 512,
+        },
+        code: Code {
+            file_name: Field::at(file_name),
+            name: Field::at(name),
+            line_table: Field::at(line_table),
+            first_line: Field::at(first_line),
+            // co_version is the int right before co_localsplusnames (cpython/code.h, _PyCode_DEF).
+            version: Some(Field::at(names.checked_sub(4)?)),
+        },
+        strings: Strings::unicode(length, state, bits, [ascii, compact]),
+        bytes: Bytes { size: Field::at(bytes_size), first: bytes_first },
+        lines: LineTable::Locations,
+        // Given as offsets into the interpreter's own GIL; the pointer may lead to another interpreter's.
+        gil: Gil::PerInterpreter {
+            gil: Field::at(gil),
+            locked: Field::at(locked.checked_sub(own_gil)?),
+            holder: Field::at(holder.checked_sub(own_gil)?),
+            enabled: free_threaded.then_some(Field::at(enabled)),
+        },
+        object_type: Field::at(object_type),
+        type_name: Field::at(type_name),
     };
-    Some(strings::Strings::Unicode {
-        length: table.field(length, size)?,
-        state: table.field(state, size)?,
-        bits,
-        ascii,
-        compact,
-        any: Field::at(any),
-    })
-}
-
-fn gil(shape: &Shape, table: &Table<'_>, free_threaded: bool) -> Option<Gil> {
-    let [size, _, _, _, pointer, inside, enabled, locked, holder, _] = shape.interpreter;
-    let size = table.entry(size)?;
-    // Given as offsets into the interpreter's own GIL; the pointer may lead to another interpreter's.
-    let base = table.offset(inside, size, 8)?;
-    Some(Gil::PerInterpreter {
-        gil: table.field(pointer, size)?,
-        locked: Field::at(table.offset(locked, size, 4)?.checked_sub(base)?),
-        holder: Field::at(table.offset(holder, size, 8)?.checked_sub(base)?),
-        enabled: if free_threaded { Some(table.field(enabled, MAX_OFFSET)?) } else { None },
-    })
+    Some((layout, interpreters))
 }

@@ -26,7 +26,7 @@ pub enum Strings {
         /// `ob_size`, in bytes.
         length: Field<i64>,
         /// Offset of `ob_sval`.
-        data: u32,
+        data: u16,
     },
     /// PyUnicodeObject since 3.3 (Include/cpython/unicodeobject.h, PEP 393).
     Unicode {
@@ -37,11 +37,10 @@ pub enum Strings {
         /// Where its bits are.
         bits: StateBits,
         /// Offset of the characters of a compact ASCII string: `sizeof(PyASCIIObject)`.
-        ascii: u32,
-        /// Offset of those of another compact string: `sizeof(PyCompactUnicodeObject)`.
-        compact: u32,
-        /// Pointer to those of a string that is not compact (of a subclass of `str`): `data.any`.
-        any: Field<Addr>,
+        ascii: u16,
+        /// Offset of those of another compact string: `sizeof(PyCompactUnicodeObject)`. A string that is not compact (of
+        /// a subclass of `str`) has a pointer to them there: `data.any`.
+        compact: u16,
     },
 }
 
@@ -66,29 +65,21 @@ impl StateBits {
 /// `str` of 2.x.
 pub const V2: Strings = Strings::Bytes { length: Field::at(16), data: 36 };
 /// 3.3 to 3.11.
-pub const V3_3: Strings = Strings::unicode(16, 32, StateBits::NARROW, [80, 48, 72]);
+pub const V3_3: Strings = Strings::unicode(16, 32, StateBits::NARROW, [48, 72]);
 /// 3.12 and later with a GIL.
-pub const V3_12: Strings = Strings::unicode(16, 32, StateBits::NARROW, [64, 40, 56]);
+pub const V3_12: Strings = Strings::unicode(16, 32, StateBits::NARROW, [40, 56]);
 /// Free-threaded 3.13.
-pub const V3_13T: Strings = Strings::unicode(32, 48, StateBits::NARROW, [80, 56, 72]);
+pub const V3_13T: Strings = Strings::unicode(32, 48, StateBits::NARROW, [56, 72]);
 /// Free-threaded 3.14 and later.
-pub const V3_14T: Strings = Strings::unicode(32, 48, StateBits::WIDE, [80, 56, 72]);
+pub const V3_14T: Strings = Strings::unicode(32, 48, StateBits::WIDE, [56, 72]);
 
 impl Strings {
     /// A PEP 393 layout from the numbers that a target publishes in `_Py_DebugOffsets.unicode_object`: the offsets
-    /// `length` and `state`, and the `sizes` of PyUnicodeObject, PyASCIIObject and PyCompactUnicodeObject. The last is
-    /// not published before 3.15; there it is 16 more than the second.
-    pub const fn unicode(length: u32, state: u32, bits: StateBits, sizes: [u32; 3]) -> Strings {
-        let [size, ascii, compact] = sizes;
-        Strings::Unicode {
-            length: Field::at(length),
-            state: Field::at(state),
-            bits,
-            ascii,
-            compact,
-            // The last field of PyUnicodeObject.
-            any: Field::at(size.wrapping_sub(8)),
-        }
+    /// `length` and `state`, and the `sizes` of PyASCIIObject and PyCompactUnicodeObject. The last is not published
+    /// before 3.15; there it is 16 more than the first.
+    pub const fn unicode(length: u16, state: u16, bits: StateBits, sizes: [u16; 2]) -> Strings {
+        let [ascii, compact] = sizes;
+        Strings::Unicode { length: Field::at(length), state: Field::at(state), bits, ascii, compact }
     }
 }
 
@@ -105,14 +96,14 @@ pub fn read<M: Memory>(memory: &M, strings: &Strings, at: Addr, into: &mut [u8])
             let length = plausible(memory.load(at, length)?, at)?;
             text.copy(memory, at.plus(data.into()), length)?;
         }
-        Strings::Unicode { length, state, bits, ascii, compact, any } => {
+        Strings::Unicode { length, state, bits, ascii, compact } => {
             let length = plausible(memory.load(at, length)?, at)?;
             let state = memory.load(at, state)?;
             let bit = |position: u8| state >> position & 1 != 0;
             let data = match (bit(bits.compact), bit(bits.ascii)) {
                 (true, true) => at.plus(ascii.into()),
                 (true, false) => at.plus(compact.into()),
-                (false, _) => memory.load(at, any)?,
+                (false, _) => memory.load(at, Field::at(compact))?,
             };
             match state >> bits.kind & 7 {
                 1 if bit(bits.ascii) => {
@@ -221,7 +212,7 @@ mod tests {
 
     /// A `str` as CPython would lay it out, `compact` or with its characters elsewhere.
     fn object(strings: &Strings, codes: &[u32], compact_one: bool) -> Vec<u8> {
-        let &Strings::Unicode { length, state, bits, ascii, compact, any } = strings else { unreachable!() };
+        let &Strings::Unicode { length, state, bits, ascii, compact } = strings else { unreachable!() };
         let largest = codes.iter().copied().max().unwrap_or(0);
         let (width, is_ascii) =
             (if largest < 0x100 { 1 } else { 2 + 2 * (largest >> 16).min(1) }, largest < 0x80);
@@ -236,13 +227,13 @@ mod tests {
         put(&mut bytes, length.offset(), &(codes.len() as u64).to_le_bytes());
         put(&mut bytes, state.offset(), &(word | 1).to_le_bytes());
         if !compact_one {
-            put(&mut bytes, any.offset(), &BASE.plus(160).0.to_le_bytes());
+            put(&mut bytes, compact, &BASE.plus(160).0.to_le_bytes());
         }
         bytes.extend(codes.iter().flat_map(|code| code.to_le_bytes().into_iter().take(width as usize)));
         bytes
     }
 
-    fn put(bytes: &mut [u8], at: u32, value: &[u8]) {
+    fn put(bytes: &mut [u8], at: u16, value: &[u8]) {
         bytes[at as usize..][..value.len()].copy_from_slice(value);
     }
 

@@ -36,7 +36,7 @@ pub enum Runtime {
     /// Fields of `_PyRuntime`: the interpreters, and the GIL holder where there is one GIL for all.
     Struct {
         /// `interpreters.head`.
-        interpreters: u32,
+        interpreters: u16,
         /// `gilstate.tstate_current`, and where it is in another build: when the symbol has so many bytes.
         holder: Option<Holder>,
     },
@@ -46,18 +46,18 @@ pub enum Runtime {
 #[derive(Clone, Copy)]
 pub struct Holder {
     /// On x86_64.
-    pub offset: u32,
+    pub offset: u16,
     /// On aarch64, where pthread_mutex_t is larger.
-    pub aarch64: u32,
+    pub aarch64: u16,
     /// Early micro releases, told apart by the size of the struct: they have it so many bytes earlier.
     pub early: Option<Early>,
 }
 
 impl Holder {
     /// The offset in a `_PyRuntime` of `size` bytes, 0 when its size is not known.
-    pub fn offset_in(&self, size: u64, aarch64: bool) -> u32 {
+    pub fn offset_in(&self, size: u64, aarch64: bool) -> u16 {
         let offset = if aarch64 { self.aarch64 } else { self.offset };
-        let early = self.early.filter(|early| early.sizes.contains(&size));
+        let early = self.early.filter(|early| early.sizes.iter().any(|&early| u64::from(early) == size));
         offset - early.map_or(0, |early| early.before)
     }
 }
@@ -66,13 +66,13 @@ impl Holder {
 #[derive(Clone, Copy)]
 pub struct Early {
     /// Size of `_PyRuntime` in them, on x86_64 and aarch64.
-    pub sizes: [u64; 2],
+    pub sizes: [u16; 2],
     /// Bytes by which the holder comes earlier.
-    pub before: u32,
+    pub before: u16,
 }
 
 /// Frames are objects of their own (up to 3.10).
-const fn frame_object(lasti: u32, unit: i64) -> Frame {
+const fn frame_object(lasti: u16, unit: u8) -> Frame {
     Frame {
         code: Field::at(32),
         tag_mask: 0,
@@ -83,7 +83,7 @@ const fn frame_object(lasti: u32, unit: i64) -> Frame {
     }
 }
 
-const fn code(file_name: u32, name: u32, line_table: u32, first_line: u32, version: Option<u32>) -> Code {
+const fn code(file_name: u16, name: u16, line_table: u16, first_line: u16, version: Option<u16>) -> Code {
     Code {
         file_name: Field::at(file_name),
         name: Field::at(name),
@@ -96,7 +96,7 @@ const fn code(file_name: u32, name: u32, line_table: u32, first_line: u32, versi
     }
 }
 
-const fn thread(next: u32, ident: u32, native: Option<u32>) -> Thread {
+const fn thread(next: u16, ident: u16, native: Option<u16>) -> Thread {
     Thread {
         next: Field::at(next),
         interpreter: Field::at(next + 8),
@@ -110,7 +110,7 @@ const fn thread(next: u32, ident: u32, native: Option<u32>) -> Thread {
     }
 }
 
-const fn interpreter(threads: u32, id: Option<u32>) -> Interpreter {
+const fn interpreter(threads: u16, id: Option<u16>) -> Interpreter {
     Interpreter {
         next: Field::at(0),
         threads: Field::at(threads),
@@ -209,7 +209,7 @@ const V3_12: Layout = Layout {
     ..V3_11
 };
 
-const fn holder(offset: u32, aarch64: u32) -> Option<Holder> {
+const fn holder(offset: u16, aarch64: u16) -> Option<Holder> {
     Some(Holder { offset, aarch64, early: None })
 }
 

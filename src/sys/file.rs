@@ -1,22 +1,20 @@
 //! Files of the target, as memory whose addresses are offsets: regular ones only, opened without waiting for anybody,
 //! read and never mapped, and below the target's root with links resolved inside that root.
 
-use super::proc::Path;
+use super::proc::{Path, READ, open};
 use crate::memory::{Addr, Memory, Miss};
 use rustix::fd::OwnedFd;
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
 use rustix::io::Errno;
 use rustix::process::Pid;
 
 /// A file that is open for reading.
 pub struct Open(OwnedFd);
 
-const FLAGS: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
-
 impl Open {
     /// The regular file at `path`. Errors: NODEV when it is something else.
-    pub fn regular(path: &[u8]) -> Result<Open, Errno> {
-        Open::checked(openat(CWD, path, FLAGS, Mode::empty())?)
+    pub fn regular(path: &Path) -> Result<Open, Errno> {
+        Open::checked(open(path, READ)?)
     }
 
     /// The file behind the mapping of `pid` from `start` to `end`, even if it has no name any more. Errors: EPERM
@@ -24,20 +22,15 @@ impl Open {
     pub fn mapped(pid: Pid, start: Addr, end: Addr) -> Result<Open, Errno> {
         let mut name = [0; 33];
         let len = hex_range(start.0, end.0, &mut name);
-        Open::regular(Path::new(pid, &[b"map_files", name.get(..len).unwrap_or_default()]).bytes())
+        Open::regular(&Path::new(pid, &[b"map_files", name.get(..len).unwrap_or_default()]))
     }
 
     /// The file at `path` in the root directory of `pid`. Errors: NOSYS before Linux 5.6, where links could lead out.
     pub fn in_root(pid: Pid, path: &[u8]) -> Result<Open, Errno> {
         let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = openat(CWD, Path::new(pid, &[b"root"]).bytes(), directory, Mode::empty())?;
-        Open::checked(openat2(
-            &root,
-            path,
-            FLAGS,
-            Mode::empty(),
-            ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
-        )?)
+        let root = open(&Path::new(pid, &[b"root"]), directory)?;
+        let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        Open::checked(openat2(root, Path::from(path).c_str(), READ, Mode::empty(), inside)?)
     }
 
     fn checked(file: OwnedFd) -> Result<Open, Errno> {
@@ -94,9 +87,9 @@ mod tests {
 
     #[test]
     fn only_regular_files_are_opened() {
-        assert_eq!(Open::regular(b"/dev/zero").err(), Some(Errno::NODEV));
-        assert_eq!(Open::regular(b"/proc").err(), Some(Errno::NODEV));
-        let file = Open::regular(b"/proc/self/exe").expect("the test program");
+        assert_eq!(Open::regular(&Path::from(b"/dev/zero")).err(), Some(Errno::NODEV));
+        assert_eq!(Open::regular(&Path::from(b"/proc")).err(), Some(Errno::NODEV));
+        let file = Open::regular(&Path::from(b"/proc/self/exe")).expect("the test program");
         assert_eq!(file.word::<u32>(Addr(0)), Ok(u32::from_le_bytes(*b"\x7fELF")));
         assert!(file.word::<u8>(Addr(1 << 40)).is_err());
     }

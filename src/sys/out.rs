@@ -1,9 +1,10 @@
 //! Writing to a descriptor through a buffer. The first error is kept and returned at the end; nothing is written
 //! after it.
 
+use super::proc::{Path, open};
 use crate::report::Sink;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 /// Where the profile or a message goes.
@@ -25,7 +26,7 @@ impl Output {
     /// The file at `path`, made or emptied.
     pub fn create(path: &[u8]) -> Result<Output, Errno> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOCTTY;
-        let file = openat(CWD, path, flags, Mode::from_raw_mode(0o644))?;
+        let file = open(&Path::from(path), flags)?;
         Ok(Output { file: Some(file), ..Output::to(super::stdout()) })
     }
 

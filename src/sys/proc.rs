@@ -1,22 +1,30 @@
-//! Files below `/proc` of a process, and the numbers in their names. Opened without blocking, read into the
+//! Paths, files below `/proc` of a process, and the numbers in their names. Opened without blocking, read into the
 //! caller's buffer.
 
+use core::ffi::CStr;
 use rustix::fd::OwnedFd;
-use rustix::fs::{Mode, OFlags, RawDir, open};
+use rustix::fs::{CWD, Mode, OFlags, RawDir, openat};
 use rustix::io::Errno;
 use rustix::process::Pid;
 
-/// The path `/proc/PID/…`, built in place. 96 bytes hold every path that this program makes.
+/// A path, built in place: what is longer than the kernel takes (PATH_MAX, limits.h) is none, and leads nowhere.
 pub struct Path {
-    bytes: [u8; 96],
+    /// Ends with a NUL.
+    bytes: [u8; 4096],
     len: usize,
 }
 
 impl Path {
+    /// `path` as it is.
+    pub fn from(path: &[u8]) -> Path {
+        let mut new = Path { bytes: [0; 4096], len: 0 };
+        new.push(path);
+        new
+    }
+
     /// `/proc/PID`, then each of `parts` behind a slash.
     pub fn new(pid: Pid, parts: &[&[u8]]) -> Path {
-        let mut path = Path { bytes: [0; 96], len: 0 };
-        path.push(b"/proc/");
+        let mut path = Path::from(b"/proc/");
         path.push(crate::text::Decimal::new(pid.as_raw_nonzero().get() as u64).bytes());
         for part in parts {
             path.push(b"/");
@@ -26,26 +34,30 @@ impl Path {
     }
 
     fn push(&mut self, part: &[u8]) {
-        if let Some(to) = self.bytes.get_mut(self.len..self.len + part.len()) {
+        let end = self.len + part.len();
+        if let Some(to) = self.bytes.get_mut(self.len..end).filter(|_| end < 4096) {
             to.copy_from_slice(part);
-            self.len += part.len();
+            self.len = end;
         }
     }
 
-    /// The path's bytes.
-    pub fn bytes(&self) -> &[u8] {
-        self.bytes.get(..self.len).unwrap_or_default()
+    /// The path as system calls take it.
+    pub fn c_str(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.bytes).unwrap_or_default()
     }
 }
 
-/// Opens `path` for reading: never waits for a writer of a FIFO, never makes a terminal ours.
-pub fn open_read(path: &[u8]) -> Result<OwnedFd, Errno> {
-    open(path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY, Mode::empty())
+/// How files are opened for reading: never waits for a writer of a FIFO, never makes a terminal ours.
+pub const READ: OFlags = OFlags::CLOEXEC.union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+
+/// Opens the file at `path`. One that is made can be read by all.
+pub fn open(path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+    openat(CWD, path.c_str(), flags, Mode::from_raw_mode(0o644))
 }
 
 /// Reads a whole small file into `into`: the part that it filled.
-pub fn read_file<'a>(path: &[u8], into: &'a mut [u8]) -> Result<&'a [u8], Errno> {
-    let file = open_read(path)?;
+pub fn read_file<'a>(path: &Path, into: &'a mut [u8]) -> Result<&'a [u8], Errno> {
+    let file = open(path, READ)?;
     let mut len = 0;
     while let Some(rest) = into.get_mut(len..).filter(|rest| !rest.is_empty()) {
         match rustix::io::read(&file, rest)? {
@@ -57,8 +69,8 @@ pub fn read_file<'a>(path: &[u8], into: &'a mut [u8]) -> Result<&'a [u8], Errno>
 }
 
 /// Calls `visit` with every number that names an entry of the directory `path`, such as the threads in `task`.
-pub fn numbers(path: &[u8], mut visit: impl FnMut(u64)) -> Result<(), Errno> {
-    let dir = open(path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::DIRECTORY, Mode::empty())?;
+pub fn numbers(path: &Path, mut visit: impl FnMut(u64)) -> Result<(), Errno> {
+    let dir = open(path, OFlags::CLOEXEC | OFlags::DIRECTORY)?;
     let mut buffer = [core::mem::MaybeUninit::uninit(); 4096];
     let mut entries = RawDir::new(dir, &mut buffer);
     while let Some(entry) = entries.next() {
@@ -72,7 +84,7 @@ pub fn numbers(path: &[u8], mut visit: impl FnMut(u64)) -> Result<(), Errno> {
 /// A number that tells the program that `pid` runs from another one: its inode and its device. 0 when that may not be
 /// known.
 pub fn executable_id(pid: Pid) -> u64 {
-    let stat = rustix::fs::stat(Path::new(pid, &[b"exe"]).bytes());
+    let stat = rustix::fs::stat(Path::new(pid, &[b"exe"]).c_str());
     stat.map_or(0, |stat| stat.st_ino ^ stat.st_dev.rotate_left(32))
 }
 
@@ -80,7 +92,7 @@ pub fn executable_id(pid: Pid) -> u64 {
 /// proc_pid_status(5), in hexadecimal).
 pub fn signal_pending(tid: Pid) -> bool {
     let mut buffer = [0; 2048];
-    let status = read_file(Path::new(tid, &[b"status"]).bytes(), &mut buffer).unwrap_or_default();
+    let status = read_file(&Path::new(tid, &[b"status"]), &mut buffer).unwrap_or_default();
     let field = |name: &[u8]| {
         let line = status.split(|&b| b == b'\n').find_map(|line| line.strip_prefix(name));
         let digits = line.unwrap_or_default().iter().filter_map(|&b| (b as char).to_digit(16));

@@ -1,18 +1,16 @@
 //! Stopping one thread of another process for the moment of a read, by `PTRACE_SEIZE` and `PTRACE_INTERRUPT`
-//! (ptrace(2)). A state that a thread is not in is a value that nobody has: only a [`Stopped`] can be let go, and a
-//! `Stopped` that is dropped lets its thread go.
+//! (ptrace(2)). It is traced for just that moment, which costs no more than to go on tracing it, and leaves its signals
+//! alone for the rest of the time. A state that a thread is not in is a value that nobody has: a [`Stopped`] that is
+//! dropped lets its thread go, and no longer traces it.
 
 use super::clock::{self, Nanos};
 use super::raw::{nr, syscall};
-use core::cell::Cell;
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions, WaitStatus, waitpid};
 
-const PTRACE_CONT: usize = 7;
 const PTRACE_DETACH: usize = 17;
 const PTRACE_SEIZE: usize = 0x4206;
 const PTRACE_INTERRUPT: usize = 0x4207;
-const PTRACE_LISTEN: usize = 0x4208;
 #[cfg(target_arch = "x86_64")]
 const PTRACE_GETREGSET: usize = 0x4204;
 #[cfg(target_arch = "x86_64")]
@@ -27,20 +25,51 @@ const SIGTRAP: u32 = 5;
 /// Wait for threads that are no children of ours, too (wait(2)).
 const WALL: WaitOptions = WaitOptions::from_bits_retain(0x4000_0000);
 
-/// How long a stop is waited for. A thread in an uninterruptible sleep, or one whose `vfork` child still runs,
-/// does not stop, and one that waits for a processor stops when it gets one.
-const PATIENCE: Nanos = 100_000_000;
 /// How long to spin before the first look whether a thread has stopped, and between looks: a stop takes a running
 /// thread 8 us here, and a look costs a system call.
 const FIRST_SPIN: Nanos = 6_000;
 const NEXT_SPIN: Nanos = 3_000;
-/// Looks before sleeping until the kernel says that something stopped.
-const LOOKS: u32 = 10;
+/// Looks before it is taken for granted that the thread is on no processor.
+const LOOKS: u32 = 20;
 
 fn ptrace(request: usize, tid: Pid, argument: usize) -> Result<(), Errno> {
     // SAFETY: none of the requests above makes the kernel read or write memory of ours.
     unsafe { syscall(nr::PTRACE, [request, tid.as_raw_nonzero().get() as usize, 0, argument, 0, 0]) }
         .map(drop)
+}
+
+/// A thread that stands still until this value is gone.
+pub struct Stopped {
+    tid: Pid,
+    /// The signal whose delivery was intercepted, 0 for none: the thread goes on with it.
+    signal: usize,
+    /// It was in a system call.
+    in_call: bool,
+}
+
+impl Stopped {
+    /// Whether the stop hit it in a system call.
+    pub fn in_call(&self) -> bool {
+        self.in_call
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        // A thread that stopped for job control stays stopped when it is no longer traced.
+        let _ = ptrace(PTRACE_DETACH, self.tid, self.signal);
+    }
+}
+
+/// How a try to stop a thread can end.
+pub enum Stop {
+    /// It stands still.
+    Stopped(Stopped),
+    /// It is on no processor: it waits for one, or in the kernel for something that nothing interrupts, or for its
+    /// `vfork` child. Before it comes to run any of its own instructions again it will stop, so it stands still, too.
+    Late(Tracee),
+    /// It has ended, with this status where we are told.
+    Ended(Option<WaitStatus>),
 }
 
 fn spin(time: Nanos) {
@@ -86,117 +115,55 @@ fn regset(request: usize, tid: Pid, registers: &mut [i64; 27]) -> Result<(), Err
     unsafe { syscall(nr::PTRACE, [request, tid, NT_PRSTATUS, area.as_ptr() as usize, 0, 0]) }.map(drop)
 }
 
-/// A thread that this process traces and that runs.
+/// A thread that is traced and has been told to stop, which it has not done yet. It has to be polled until it has.
 pub struct Tracee {
     tid: Pid,
-    /// Its wait status, once it has ended.
-    ended: Cell<Option<WaitStatus>>,
-}
-
-/// A thread that stands still until this value is gone.
-pub struct Stopped<'a> {
-    tracee: &'a Tracee,
-    /// What makes it go on: nothing, or the signal whose delivery was intercepted.
-    signal: usize,
-    /// It stopped for job control and is to stay so.
-    group_stop: bool,
-    /// It was in a system call.
-    in_call: bool,
-}
-
-impl Stopped<'_> {
-    /// Whether the stop hit it in a system call.
-    pub fn in_call(&self) -> bool {
-        self.in_call
-    }
 }
 
 impl Tracee {
-    /// Begins to trace thread `tid` without stopping it. The kernel lets it run on when this process ends.
-    /// Errors: EPERM when it may not be traced or already is, EACCES from a security module, ESRCH when it is gone.
-    pub fn seize(tid: Pid) -> Result<Tracee, Errno> {
-        ptrace(PTRACE_SEIZE, tid, 0)?;
-        Ok(Tracee { tid, ended: Cell::new(None) })
-    }
-
     /// The thread.
     pub fn tid(&self) -> Pid {
         self.tid
     }
 
-    /// Stops the thread. Errors: ESRCH when it has ended, TIMEDOUT when it did not stop in time; [`attend`](Self::attend)
-    /// has to be called until it has done so and goes on.
-    pub fn interrupt(&self) -> Result<Stopped<'_>, Errno> {
-        ptrace(PTRACE_INTERRUPT, self.tid, 0)?;
-        spin(FIRST_SPIN);
-        for _ in 0..LOOKS {
-            if let Some((_, status)) = waitpid(Some(self.tid), WALL | WaitOptions::NOHANG)? {
-                return self.stopped(status);
-            }
-            spin(NEXT_SPIN);
+    /// Takes what has become of it, if anything has.
+    pub fn poll(self) -> Stop {
+        match waitpid(Some(self.tid), WALL | WaitOptions::NOHANG) {
+            Ok(None) => Stop::Late(self),
+            Ok(Some((_, status))) if status.stopped() => Stop::Stopped(self.stopped(status)),
+            Ok(Some((_, status))) => Stop::Ended(Some(status)),
+            Err(_) => Stop::Ended(None),
         }
-        let end = clock::now() + PATIENCE;
-        while clock::now() < end {
-            // SIGCHLD tells of a stop; the caller has blocked it, so it is not lost when it came before.
-            clock::sleep_until(end.min(clock::now() + 1_000_000), clock::Signals::NONE.and(clock::SIGCHLD));
-            if let Some((_, status)) = waitpid(Some(self.tid), WALL | WaitOptions::NOHANG)? {
-                return self.stopped(status);
-            }
-        }
-        Err(Errno::TIMEDOUT)
     }
 
-    fn stopped(&self, status: WaitStatus) -> Result<Stopped<'_>, Errno> {
+    fn stopped(&self, status: WaitStatus) -> Stopped {
         let raw = status.as_raw() as u32;
-        let signal = raw >> 8 & 0xff;
-        let event = raw >> 16;
-        if !status.stopped() {
-            self.ended.set(Some(status));
-            return Err(Errno::SRCH);
-        }
+        let (event, signal) = (raw >> 16, raw >> 8 & 0xff);
         let ours = event == PTRACE_EVENT_STOP && signal == SIGTRAP;
-        Ok(Stopped {
-            tracee: self,
+        Stopped {
+            tid: self.tid,
             signal: if event == 0 { signal as usize } else { 0 },
-            group_stop: event == PTRACE_EVENT_STOP && !ours,
             in_call: ours && restart_call(self.tid),
-        })
-    }
-
-    /// How the thread ended, if it has and that was noticed.
-    pub fn ended(&self) -> Option<WaitStatus> {
-        self.ended.get()
-    }
-
-    /// Takes a stop that nobody asked for, a signal on its way to the thread for example, and lets the thread go on.
-    pub fn attend(&self) {
-        if let Ok(Some((_, status))) = waitpid(Some(self.tid), WALL | WaitOptions::NOHANG) {
-            drop(self.stopped(status));
-        }
-    }
-
-    fn release(&self) {
-        // Only a stopped thread can be let go; what cannot be stopped has ended, or is let go by the kernel when
-        // this process ends.
-        if let Ok(stopped) = self.interrupt() {
-            let signal = stopped.signal;
-            core::mem::forget(stopped);
-            let _ = ptrace(PTRACE_DETACH, self.tid, signal);
         }
     }
 }
 
-impl Drop for Tracee {
-    fn drop(&mut self) {
-        if self.ended.get().is_none() {
-            self.release();
-        }
+/// Stops thread `tid`. Errors: EPERM when it may not be traced or already is, EACCES from a security module, ESRCH when
+/// it is gone.
+pub fn stop(tid: Pid) -> Result<Stop, Errno> {
+    ptrace(PTRACE_SEIZE, tid, 0)?;
+    // From here on the kernel lets the thread run on if we end, but not if we forget it.
+    let mut tracee = Tracee { tid };
+    if ptrace(PTRACE_INTERRUPT, tid, 0).is_err() {
+        return Ok(tracee.poll());
     }
-}
-
-impl Drop for Stopped<'_> {
-    fn drop(&mut self) {
-        let request = if self.group_stop { PTRACE_LISTEN } else { PTRACE_CONT };
-        let _ = ptrace(request, self.tracee.tid, self.signal);
+    spin(FIRST_SPIN);
+    for _ in 0..LOOKS {
+        tracee = match tracee.poll() {
+            Stop::Late(tracee) => tracee,
+            stop => return Ok(stop),
+        };
+        spin(NEXT_SPIN);
     }
+    Ok(Stop::Late(tracee))
 }

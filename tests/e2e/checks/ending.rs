@@ -1,0 +1,119 @@
+//! Every end of a run leaves a profile, and the target as it was.
+
+use super::Setting;
+use crate::stacks::Folded;
+use crate::target::{self, Target};
+use crate::verdict::{Checked, Score, Trouble, ensure};
+use std::time::{Duration, Instant};
+use std::{fs, thread};
+
+/// Sampling ends within so much time of what ends it.
+const SOON: Duration = Duration::from_millis(50);
+/// What a busy machine may add to it.
+const GRACE: Duration = Duration::from_millis(100);
+
+pub fn run(setting: &Setting, score: &mut Score) -> Checked {
+    score.enter("ending: target exits", target_ends(setting, None));
+    score.enter("ending: target is killed", target_ends(setting, Some("KILL")));
+    Ok(())
+}
+
+/// Signals to the profiler and to the target.
+pub fn signals(setting: &Setting, score: &mut Score) -> Checked {
+    for name in ["INT", "TERM", "HUP"] {
+        score.enter(&format!("signals: SIG{name}"), interrupted(setting, name));
+    }
+    score.enter("signals: profiler is killed", killed(setting));
+    score.enter("signals: target is stopped and goes on", stopped(setting));
+    Ok(())
+}
+
+/// The target ends, by itself or by a signal, while it is sampled.
+fn target_ends(setting: &Setting, signal: Option<&str>) -> Checked {
+    let life = if signal.is_some() { "60" } else { "0.6" };
+    let mut target = setting.start("ending.py", &[life])?;
+    let running = setting.profiler.start(&format!("-s 30 {}", target.pid()))?;
+    thread::sleep(Duration::from_millis(300));
+    if let Some(name) = signal {
+        target.signal(name)?;
+    }
+    while !is_gone(&mut target) {
+        thread::sleep(Duration::from_millis(1));
+    }
+    let gone = Instant::now();
+    let run = running.finish()?;
+    let late = gone.elapsed();
+    run.has_succeeded()?;
+    ensure(late <= SOON + GRACE, || format!("ended {late:?} after the target"))?;
+    has_samples(&run.stdout, 50)
+}
+
+fn is_gone(target: &mut Target) -> bool {
+    target.ended().is_some()
+}
+
+/// A signal to the profiler ends sampling early.
+fn interrupted(setting: &Setting, name: &str) -> Checked {
+    let mut target = setting.start("ending.py", &["60"])?;
+    let running = setting.profiler.start(&format!("--blocking -s 30 {}", target.pid()))?;
+    thread::sleep(Duration::from_millis(200));
+    target::signal(running.pid(), name)?;
+    let sent = Instant::now();
+    let run = running.finish()?;
+    let late = sent.elapsed();
+    run.has_succeeded()?;
+    ensure(late <= SOON + GRACE, || format!("ended {late:?} after the signal"))?;
+    has_samples(&run.stdout, 30)?;
+    target.undisturbed()
+}
+
+fn has_samples(output: &[u8], least: u64) -> Checked {
+    let folded = Folded::parse(output)?;
+    let samples = folded.with(|frame| frame.name() == "compute");
+    ensure(samples >= least && folded.failed <= 2, || format!("{samples} samples, {} failed", folded.failed))
+}
+
+/// The kernel lets the target go when the profiler cannot.
+fn killed(setting: &Setting) -> Checked {
+    let mut target = setting.start("ending.py", &["60"])?;
+    for wait in [40, 41, 42, 43, 44] {
+        let running = setting.profiler.start(&format!("--blocking -r 0.0001 -s 30 {}", target.pid()))?;
+        thread::sleep(Duration::from_millis(wait));
+        target::signal(running.pid(), "KILL")?;
+        running.finish()?;
+        target.undisturbed()?;
+    }
+    is_computing(&target)
+}
+
+/// That processor time goes on being used.
+fn is_computing(target: &Target) -> Checked {
+    let before = processor_time(target)?;
+    thread::sleep(Duration::from_millis(200));
+    let after = processor_time(target)?;
+    ensure(after > before, || format!("the target does nothing any more: {before} {after}"))
+}
+
+/// Clock ticks that the process has used in user mode.
+fn processor_time(target: &Target) -> Result<u64, Trouble> {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", target.pid()))?;
+    let after_name = stat.rsplit(')').next().unwrap_or_default();
+    Ok(after_name.split_whitespace().nth(11).and_then(|ticks| ticks.parse().ok()).unwrap_or(0))
+}
+
+/// A stopped target stays stopped, and one that goes on is sampled on.
+fn stopped(setting: &Setting) -> Checked {
+    let mut target = setting.start("ending.py", &["60"])?;
+    for mode in ["", "--blocking"] {
+        target.signal("STOP")?;
+        let running = setting.profiler.start(&format!("{mode} -s 0.6 {}", target.pid()))?;
+        thread::sleep(Duration::from_millis(200));
+        let state = target.status("State").unwrap_or_default();
+        ensure(state.starts_with(['T', 't']), || format!("{mode}: a stopped target is in state {state}"))?;
+        target.signal("CONT")?;
+        let run = running.finish()?;
+        run.has_succeeded()?;
+        has_samples(&run.stdout, 100)?;
+    }
+    target.undisturbed()
+}

@@ -1,0 +1,152 @@
+//! Runs of the real binary: what it wrote, how it ended, how long it took and how much memory it had.
+
+use crate::target;
+use crate::verdict::{Checked, Trouble, ensure};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// No run lasts longer: then it is killed and the check has failed.
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// The executable under test.
+pub struct Profiler {
+    pub path: PathBuf,
+}
+
+/// A run that is over.
+pub struct Run {
+    /// What was run, for messages.
+    pub words: String,
+    pub status: ExitStatus,
+    pub stdout: Vec<u8>,
+    pub stderr: Vec<u8>,
+    pub took: Duration,
+    /// The largest resident size that was seen, in KiB (`VmHWM`).
+    pub peak: u64,
+}
+
+/// A run that is not over.
+pub struct Running {
+    words: String,
+    child: Child,
+    start: Instant,
+    stdout: JoinHandle<Vec<u8>>,
+    stderr: JoinHandle<Vec<u8>>,
+}
+
+impl Profiler {
+    /// The binary named by `PYFLAME_EXE`, else the one that cargo built for this test.
+    pub fn find() -> Profiler {
+        let path = std::env::var_os("PYFLAME_EXE").unwrap_or_else(|| env!("CARGO_BIN_EXE_pyflame").into());
+        Profiler { path: Path::new(&path).to_path_buf() }
+    }
+
+    /// Starts the profiler with these words, separated by blanks.
+    pub fn start(&self, words: &str) -> Result<Running, Trouble> {
+        let mut command = Command::new(&self.path);
+        command.args(words.split_whitespace());
+        Running::spawn(command, words)
+    }
+
+    /// Runs the profiler to its end with these words, separated by blanks.
+    pub fn run(&self, words: &str) -> Result<Run, Trouble> {
+        self.start(words)?.finish()
+    }
+
+    /// Runs it as `run` does, and sees to it that it succeeds and says nothing on stderr.
+    pub fn succeed(&self, words: &str) -> Result<Run, Trouble> {
+        let run = self.run(words)?;
+        run.has_succeeded()?;
+        Ok(run)
+    }
+
+    /// Runs a shell command in which `$PYFLAME` is the profiler.
+    pub fn shell(&self, script: &str) -> Result<Run, Trouble> {
+        let mut command = Command::new("sh");
+        command.env("PYFLAME", &self.path).args(["-c", script]);
+        Running::spawn(command, script)?.finish()
+    }
+}
+
+impl Running {
+    fn spawn(mut command: Command, words: &str) -> Result<Running, Trouble> {
+        let start = Instant::now();
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let (stdout, stderr) = (collect(child.stdout.take()), collect(child.stderr.take()));
+        Ok(Running { words: words.into(), child, start, stdout, stderr })
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for the end and collects what was written.
+    pub fn finish(mut self) -> Result<Run, Trouble> {
+        let mut peak = 0;
+        let status = loop {
+            peak = resident_peak(self.child.id()).unwrap_or(0).max(peak);
+            if let Some(status) = self.child.try_wait()? {
+                break status;
+            }
+            if self.start.elapsed() > LIMIT {
+                let _ = self.child.kill();
+            }
+            thread::sleep(Duration::from_millis(1));
+        };
+        let took = self.start.elapsed();
+        let (stdout, stderr) =
+            (self.stdout.join().unwrap_or_default(), self.stderr.join().unwrap_or_default());
+        Ok(Run { words: self.words, status, stdout, stderr, took, peak })
+    }
+}
+
+/// Reads a pipe to its end, on a thread of its own.
+fn collect(pipe: Option<impl Read + Send + 'static>) -> JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = pipe.map(|mut pipe| pipe.read_to_end(&mut bytes));
+        bytes
+    })
+}
+
+fn resident_peak(pid: u32) -> Option<u64> {
+    target::status(pid, "VmHWM")?.split(' ').next()?.parse().ok()
+}
+
+impl Run {
+    /// Exit status 0 and nothing on stderr.
+    pub fn has_succeeded(&self) -> Checked {
+        ensure(self.status.code() == Some(0) && self.stderr.is_empty(), || self.describe())
+    }
+
+    /// Exit status 1, nothing on stdout, and these words somewhere on stderr.
+    pub fn has_refused(&self, words: &str) -> Checked {
+        let right = self.status.code() == Some(1) && self.stdout.is_empty() && !self.stderr.is_empty();
+        ensure(right && self.errors().contains(words), || {
+            format!("expected exit 1 and {words:?}: {}", self.describe())
+        })
+    }
+
+    /// What was written to stdout, as text.
+    pub fn output(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+
+    /// What was written to stderr, as text.
+    pub fn errors(&self) -> String {
+        String::from_utf8_lossy(&self.stderr).into_owned()
+    }
+
+    /// The run in a line or two, for a failure's message.
+    pub fn describe(&self) -> String {
+        let start = |text: String| text.chars().take(400).collect::<String>();
+        let (out, err) = (start(self.output()), start(self.errors()));
+        format!(
+            "pyflame {} took {:?}, {}; stdout {out:?}, stderr {err:?}",
+            self.words, self.took, self.status
+        )
+    }
+}

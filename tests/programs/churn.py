@@ -1,0 +1,67 @@
+"""churn.py READY KIND: functions that are made, called and freed without end, so that addresses are used again.
+
+The number of a function is in its file's name, in its own, and decides its line: number 1234567 stands at line
+FIRST + 1234567 % SPAN of its file. All names are of one length. KIND says what differs from one to the next:
+file, function and line (`files`), function and line (`names`), or all three in copies of one code object (`copies`).
+READY is written first, and holds `skip REASON` where this Python cannot do it.
+"""
+import sys
+import types
+
+import report
+
+FIRST, SPAN = 5, 97
+
+
+def busy():
+    for _ in range(400):
+        pass
+
+
+def files(number):
+    name = 'f%07d' % number
+    source = '\n' * (line(number) - 1) + 'def %s():\n    busy()\n    busy()\n' % name
+    return made(source, 'file%07d.py' % number, name)
+
+
+def names(number):
+    name = 'f%07d' % number
+    source = '\n' * (line(number) - 1) + 'def %s():\n    busy()\n    busy()\n' % name
+    return made(source, 'same.py', name)
+
+
+def made(source, file_name, name):
+    space = {'busy': busy}
+    eval(compile(source, file_name, 'exec'), space)
+    return space[name]
+
+
+def template():
+    busy()
+    busy()
+
+
+def copies(number):
+    changes = {'co_filename': 'file%07d.py' % number, 'co_name': 'f%07d' % number, 'co_firstlineno': line(number)}
+    if hasattr(template.__code__, 'co_qualname'):
+        changes['co_qualname'] = changes['co_name']
+    return types.FunctionType(template.__code__.replace(**changes), {'busy': busy})
+
+
+def line(number):
+    return FIRST + number % SPAN
+
+
+def main(path, kind):
+    make = {'files': files, 'names': names, 'copies': copies}[kind]
+    if kind == 'copies' and not hasattr(template.__code__, 'replace'):
+        return report.write(path, ['skip no code.replace()'])
+    report.write(path, ['span %d %d' % (FIRST, SPAN)])
+    number = 0
+    while True:
+        number = (number + 1) % 10000000
+        make(number)()
+
+
+if __name__ == '__main__':
+    main(sys.argv[1], sys.argv[2])
