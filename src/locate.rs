@@ -1,7 +1,7 @@
 //! Finding the interpreter: from a process to its version, its layout and its roots.
 //!
 //! By memory first, since what is mapped is right even when the file was deleted, replaced or lies where we cannot
-//! open it; by files where a symbol is not exported. [`ATTEMPTS`] is tried in order, and a find counts only if a walk
+//! open it; by files where a symbol is not exported. `ATTEMPTS` is tried in order, and a find counts only if a walk
 //! from it yields a thread: a program can hold a dead copy of the runtime beside the live one.
 
 use crate::elf::{File, Image, Refusal, Segment, Symbol};
