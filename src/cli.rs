@@ -85,18 +85,18 @@ enum Name {
 /// The options, a line each: the help text is the table in which arguments are looked up.
 const OPTIONS: &str = concat!(
     "  -p, --pid=PID             the process to profile; a bare PID does as well\n",
-    "  -t, --trace               start the rest of the line as a command and profile it\n",
-    "  -s, --seconds=TIME        how long: 0.5, 500ms, 2m, 0 for one sample, inf (default 1)\n",
-    "  -r, --rate=TIME           time between samples; 0 takes them back to back (default 0.001)\n",
+    "  -t, --trace               start the rest of the line and profile it\n",
+    "  -s, --seconds=TIME        how long: 0.5, 500ms, 2m, inf; 0: one sample (1)\n",
+    "  -r, --rate=TIME           from one sample to the next; 0: no pause (1ms)\n",
     "  -d, --dump                print the stacks of all threads once\n",
-    "      --threads             sample all threads, not just the one that holds the GIL\n",
-    "  -x, --exclude-idle        leave out idle time, with --threads waiting threads\n",
+    "      --threads             all threads, not just the one with the GIL\n",
+    "  -x, --exclude-idle        leave out idle time and waiting threads\n",
     "  -n, --no-line-numbers     functions only\n",
-    "      --nonblocking         never stop a thread; what cannot be proven right is (failed)\n",
+    "      --nonblocking         never stop a thread; unproven is (failed)\n",
     "      --blocking            stop the sampled thread for every sample\n",
-    "  -o, --output=FILE         write there (default: standard output)\n",
-    "      --abi=NN              the Python version, as 27 or 311, where it cannot be detected\n",
-    "  -V, --verbose             say on standard error what was found and how it went\n",
+    "  -o, --output=FILE         write there, not to standard output\n",
+    "      --abi=NN              assume this Python version, as 27 or 311\n",
+    "  -V, --verbose             say on stderr what was found and how it went\n",
     "  -h, --help                this text\n",
     "  -v, --version             the version and the Python versions supported\n"
 );

@@ -17,10 +17,10 @@ use crate::sys::proc::{Path, read_file};
 use crate::text::Decimal;
 use rustix::process::Pid;
 
-/// Writes all threads that have frames, the newest first. False when the target is gone.
+/// Writes all threads that have frames, the newest first. False when they could not be listed.
 pub fn write(pid: Pid, sampler: &mut Sampler, profile: &mut Profile, out: &mut impl Sink) -> bool {
     let mut first = true;
-    sampler.each_thread(profile, |sampler, profile, index, proven| {
+    let listed = sampler.each_thread(profile, |sampler, profile, index, proven| {
         if proven && sampler.frames().next().is_none() {
             return;
         }
@@ -36,7 +36,8 @@ pub fn write(pid: Pid, sampler: &mut Sampler, profile: &mut Profile, out: &mut i
             put_frame(profile, frame, true, out);
             out.put(b"\n");
         }
-    })
+    });
+    listed.is_ok()
 }
 
 fn put_header(pid: Pid, sampler: &Sampler, index: usize, out: &mut impl Sink) {

@@ -94,6 +94,15 @@ pub enum Sampled {
     Lost,
 }
 
+/// Why there is no list of threads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unlisted {
+    /// There is no memory to read.
+    Gone,
+    /// What is there is no list, or not for long enough.
+    Changing,
+}
+
 /// A frame, and what is known of it.
 #[derive(Clone, Copy)]
 pub struct Step {
@@ -176,20 +185,32 @@ impl Sampler {
     /// Takes one sample and counts it.
     pub fn sample(&mut self, profile: &mut Profile) -> Sampled {
         let (mut stacks, mut failures) = (0u64, 0);
-        let listed = self.each_thread(profile, |sampler, profile, index, proven| {
+        let each = self.each_thread(profile, |sampler, profile, index, proven| {
             if !proven {
                 failures += 1;
             } else if !sampler.leave_out(index) && sampler.count(profile) {
                 stacks += 1;
             }
         });
+        match each {
+            Err(Unlisted::Gone) => return Sampled::Lost,
+            Err(Unlisted::Changing) => failures = 1,
+            Ok(()) => {}
+        }
         profile.counts.samples += 1;
-        profile.counts.failed += if listed { failures } else { 1 };
-        if listed && stacks == 0 && failures == 0 && !self.choice.exclude_idle {
+        profile.counts.failed += failures;
+        if stacks == 0 && failures == 0 && !self.choice.exclude_idle {
             profile.counts.idle += 1;
         }
-        self.fruitless = if !listed || stacks == 0 && failures > 0 { self.fruitless + 1 } else { 0 };
+        self.fruitless = if stacks == 0 && failures > 0 { self.fruitless + 1 } else { 0 };
         if self.fruitless < FRUITLESS { Sampled::Counted } else { Sampled::Lost }
+    }
+
+    /// Takes back what fruitless samples counted, when they turn out to have been of a process that was ending.
+    pub fn forget_fruitless(&mut self, profile: &mut Profile) {
+        let taken = u64::from(core::mem::take(&mut self.fruitless));
+        profile.counts.samples = profile.counts.samples.saturating_sub(taken);
+        profile.counts.failed = profile.counts.failed.saturating_sub(taken);
     }
 
     /// Counts the last stack. False when it has no frame.
@@ -203,38 +224,36 @@ impl Sampler {
     }
 
     /// Looks at every thread chosen and calls `visit` with its number and whether [`frames`](Self::frames) is its
-    /// stack. False when the threads cannot be listed.
+    /// stack. Errors: when the threads cannot be listed.
     pub fn each_thread(
         &mut self,
         profile: &mut Profile,
         mut visit: impl FnMut(&mut Self, &mut Profile, usize, bool),
-    ) -> bool {
+    ) -> Result<(), Unlisted> {
         self.prefetch.next_sample();
-        if !self.list() {
-            return false;
-        }
+        self.list()?;
         for index in 0..self.threads.len() {
             let Some(&thread) = self.threads.get(index as u32) else { break };
             let proven = self.stack_of(profile, thread);
             visit(self, profile, index, proven);
         }
-        true
+        Ok(())
     }
 
     /// Lists the threads in what is fetched for that. A list that grows or shrinks just now is read again.
-    fn list(&mut self) -> bool {
+    fn list(&mut self) -> Result<(), Unlisted> {
         let (which, interpreter) = (self.choice.which, &self.interpreter);
         for _ in 0..TRIES {
             self.codes.next_fetch();
             if !self.prefetch.fetch(None) {
-                return false;
+                return Err(Unlisted::Gone);
             }
             let (layout, roots) = (&interpreter.layout, &interpreter.roots);
             if threads::list(&self.prefetch, layout, roots, which, &mut self.threads).is_ok() {
-                return true;
+                return Ok(());
             }
         }
-        false
+        Err(Unlisted::Changing)
     }
 
     /// Thread number `index` of the last sample.
@@ -295,6 +314,11 @@ impl Sampler {
     /// Whether further looks show the same frames, so that the new calls in it can be believed. Where the last of them
     /// shows another stack, of calls that are known, that one will do.
     fn confirm(&mut self, profile: &mut Profile, thread: Thread) -> bool {
+        if !thread.running {
+            // It would have had to begin to run, and to call, within this very look.
+            self.learn_calls();
+            return true;
+        }
         self.before.copy_from(&self.seen);
         for _ in 1..CONFIRMING {
             if !self.fetch(Some(thread.state)) {

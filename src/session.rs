@@ -93,7 +93,7 @@ impl Session {
             };
             if lost {
                 if self.has_ended() {
-                    return;
+                    return sampler.forget_fruitless(profile);
                 }
                 match self.wait(abi, end) {
                     Ok((remote, interpreter)) => sampler.adopt(remote, interpreter),

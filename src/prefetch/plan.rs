@@ -258,6 +258,8 @@ impl Plan {
         let still = start + self.count(start, |page| page.part < Part::Still).min(end - start);
         let once = still + self.count(still, |page| page.part == Part::Still).min(end - still);
         self.emit_all(start, still, 0);
+        // What is in no run, since there are too many, is read late.
+        self.each(still, once, |page| page.have = (0, 0));
         let mut runs = [Run { first: 0, end: 0, depth: 0 }; MAX_RUNS];
         let count = self.order_runs(still, once, &mut runs);
         let runs = runs.get(..count).unwrap_or_default();
@@ -311,7 +313,7 @@ impl Plan {
         let from = u32::from(first.wanted.0);
         let base = first.number * PAGE + u64::from(from);
         let len = last.number * PAGE + u64::from(last.wanted.1) - base;
-        let fits = u64::from(self.total) + len <= u64::from(self.limit);
+        let fits = u64::from(self.total) + len <= u64::from(self.limit) && self.span_count < self.spans.len();
         let count = pages.len();
         for (i, page) in pages.iter_mut().enumerate() {
             let low = if i == 0 { page.wanted.0 } else { 0 };

@@ -85,8 +85,12 @@ impl Folded {
 
     /// Takes from the summary of `--verbose` how many deadlines were missed.
     pub fn read_summary(&mut self, text: &str) -> Result<(), String> {
-        let missed = text.split("missed deadlines ").nth(1).and_then(|rest| rest.split([',', '\n']).next());
-        self.missed = missed.and_then(|n| n.parse().ok()).ok_or_else(|| format!("no summary: {text:?}"))?;
+        if !text.contains(" samples in ") {
+            return Err(format!("no summary: {text:?}"));
+        }
+        let before = text.split(" missed deadlines").next().filter(|before| before.len() < text.len());
+        let missed = before.and_then(|before| before.rsplit(' ').next()?.parse().ok());
+        self.missed = missed.unwrap_or(0);
         Ok(())
     }
 
