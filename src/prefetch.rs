@@ -232,14 +232,15 @@ impl<M: Gather> Prefetch<M> {
         let Some(page) = state.plan.page(index) else { return Err(Miss::Fault) };
         let (before, after) = self.copies(sight, page)?;
         let first = (offset as u32).wrapping_sub(low);
-        let word = |copy: u32, item: &Item| {
-            let place = copy.wrapping_add(first).wrapping_add(item.offset) as usize;
-            word(state.buffer, place, item.size as usize).ok_or(Miss::Fault)
-        };
+        let (before, after) = (before.wrapping_add(first), after.wrapping_add(first));
         let mut words = [0; N];
         for (value, item) in words.iter_mut().zip(items) {
-            *value = word(after, item)?;
-            if before != after && !(moving && item.moves) && word(before, item)? != *value {
+            let (offset, size) = (item.offset, item.size as usize);
+            *value = word(state.buffer, after.wrapping_add(offset), size).ok_or(Miss::Fault)?;
+            let still = moving && item.moves
+                || before == after
+                || word(state.buffer, before.wrapping_add(offset), size) == Some(*value);
+            if !still {
                 return Err(Miss::Moved);
             }
         }
@@ -270,6 +271,7 @@ impl<M: Gather> Prefetch<M> {
     }
 
     /// Where the copies of a page are that `sight` compares at this moment; the same twice where it needs one.
+    #[inline(always)] // called once a frame from one place
     fn copies(&self, sight: Sight, page: &Page) -> Result<(u32, u32), Miss> {
         let [first, second, third] = page.copies;
         let later = self.moment.get() == Moment::Second;
@@ -329,14 +331,13 @@ impl<M: Gather> Prefetch<M> {
     }
 }
 
-/// `size` bytes of `buffer` from `start`, at most 8, as a little endian number.
-fn word(buffer: &[u8], start: usize, size: usize) -> Option<u64> {
-    if let Some(bytes) = buffer.get(start..start + 8) {
-        let whole = u64::from_le_bytes(bytes.try_into().ok()?);
-        return Some(if size < 8 { whole & ((1 << (8 * size)) - 1) } else { whole });
-    }
-    let bytes = buffer.get(start..start + size)?;
-    Some(bytes.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte)))
+/// `size` bytes of `buffer` from `start`, at most 8, as a little endian number. The buffer is longer than what is read
+/// into it by more than a word.
+#[inline(always)] // in the innermost loop, and a call costs more than it
+fn word(buffer: &[u8], start: u32, size: usize) -> Option<u64> {
+    let word = buffer.get(start as usize..)?.first_chunk()?;
+    let unused = 64 - 8 * size as u32;
+    Some(u64::from_le_bytes(*word) << unused >> unused)
 }
 
 /// The target's memory, seen in one way.

@@ -26,6 +26,7 @@ impl<T: Copy> List<T> {
     }
 
     /// The items.
+    #[inline(always)] // two instructions
     pub fn items(&self) -> &[T] {
         self.slots.get(..self.len).unwrap_or_default()
     }
@@ -193,7 +194,7 @@ pub fn hash_bytes(bytes: &[u8]) -> u64 {
     chunks.remainder().iter().fold(hash, |hash, &byte| mix(hash ^ u64::from(byte)))
 }
 
-#[inline]
+#[inline(always)] // a multiplication
 fn mix(word: u64) -> u64 {
     let wide = u128::from(word ^ 0xa076_1d64_78bd_642f) * 0xe703_7ed1_a0b4_28db;
     wide as u64 ^ (wide >> 64) as u64

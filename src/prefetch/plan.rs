@@ -72,6 +72,11 @@ impl Page {
     fn key(&self) -> (u64, Part, u64) {
         (self.group, self.part, self.number)
     }
+
+    #[inline(always)] // for every load
+    fn is(&self, (group, part, number): (u64, Part, u64)) -> bool {
+        self.number == number && self.group == group && self.part == part
+    }
 }
 
 /// Neighbouring pages that are one range.
@@ -146,13 +151,13 @@ impl Plan {
     /// Where page `number` of `group` is, if it is in the plan.
     pub(super) fn find(&self, group: u64, part: Part, number: u64, hint: usize) -> Option<usize> {
         let key = (group, part, number);
-        let is_it = |index: &usize| self.pages.get(*index).is_some_and(|page| page.key() == key);
-        if hint < self.len && is_it(&hint) {
+        let pages = self.pages.get(..self.len)?;
+        if pages.get(hint).is_some_and(|page| page.is(key)) {
             return Some(hint);
         }
-        let sorted = self.pages.get(..self.sorted)?;
+        let (sorted, new) = pages.split_at_checked(self.sorted)?;
         let found = sorted.binary_search_by(|page| page.key().cmp(&key)).ok();
-        found.or_else(|| (self.sorted..self.len).find(is_it))
+        found.or_else(|| Some(self.sorted + new.iter().position(|page| page.is(key))?))
     }
 
     /// A new page; nothing when the plan is full.
