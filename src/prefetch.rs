@@ -355,3 +355,6 @@ impl<M: Gather> Memory for View<'_, M> {
         self.prefetch.raw(self.sight, at, size)
     }
 }
+
+#[cfg(test)]
+mod tests;

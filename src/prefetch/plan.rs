@@ -17,7 +17,7 @@ pub const NO_COPY: u32 = u32::MAX;
 /// Frames this deep or less are read a third time, for the second moment.
 const HOT: u8 = 2;
 /// Samples after which a page that nobody asked for is no longer fetched.
-const KEEP: u32 = 64;
+pub(super) const KEEP: u32 = 64;
 /// Runs of pages of one thread's frames that are put in order; more than the frames that must hold still.
 const MAX_RUNS: usize = 48;
 

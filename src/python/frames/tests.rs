@@ -1,0 +1,398 @@
+use super::*;
+use crate::prefetch::Moment;
+use crate::testing::*;
+use std::string::String;
+use std::vec::Vec;
+use std::{format, vec};
+
+const THREAD: u64 = 0x1_0100;
+/// Where frames lie one behind the other, as in a chunk of the data stack.
+const CHUNK: u64 = 0x7000_0000;
+/// Where each has a page of its own, as frame objects and generators may.
+const HEAP: u64 = 0x7100_0000;
+const CODE: u64 = 0x20_0000;
+
+/// A profiler without names: what the sampler does with a walk.
+struct Walker<'a> {
+    target: &'a Target,
+    layout: Layout,
+    prefetch: Prefetch<&'a Target>,
+    frames: List<Seen>,
+}
+
+impl<'a> Walker<'a> {
+    fn new(target: &'a Target, layout: Layout, pages: usize, depth: usize) -> Walker<'a> {
+        let nothing = Seen { code: Addr(0), position: 0 };
+        Walker {
+            target,
+            layout,
+            prefetch: Prefetch::new(target, prefetch_storage(pages), layout.frame.room),
+            frames: List::new(leaked(nothing, depth)),
+        }
+    }
+
+    fn walk(&mut self) -> Result<End, Miss> {
+        walk(&self.prefetch, &self.layout, Addr(THREAD), &mut self.frames)
+    }
+
+    /// One sample: the stack of the first moment for which there is one.
+    fn look(&mut self) -> Result<Vec<Seen>, Miss> {
+        self.prefetch.next_sample();
+        assert!(self.prefetch.fetch(None));
+        self.prefetch.enter(Addr(THREAD), Moment::First);
+        let mut end = self.walk();
+        if end == Err(Miss::Moved) {
+            self.prefetch.enter(Addr(THREAD), Moment::Second);
+            end = self.walk();
+        }
+        end.map(|_| self.frames.items().to_vec())
+    }
+
+    fn was_late(&self) -> bool {
+        self.prefetch.was_late()
+    }
+}
+
+/// Layouts that keep frames in different ways.
+fn kinds() -> Vec<(&'static str, Layout)> {
+    ["2.7", "3.8", "3.10", "3.11", "3.12", "3.13", "3.14", "3.14t", "3.15"]
+        .into_iter()
+        .map(|name| (name, layout(name)))
+        .collect()
+}
+
+/// A stack of `depth` frames, one in `apart` of them on a page of its own.
+fn stack(depth: usize, apart: usize) -> Vec<Link> {
+    let place = |i: usize| match i % apart {
+        0 => HEAP + 0x3000 * i as u64 + 0x18 * (i % 100) as u64,
+        _ => CHUNK + 32 + 0x90 * i as u64,
+    };
+    (0..depth).map(|i| link(place(i), CODE + 0x1000 * i as u64, 2 * (i as i64 % 90))).collect()
+}
+
+#[test]
+fn stacks_of_every_layout_and_depth() {
+    for (name, layout) in kinds() {
+        for depth in [0, 1, 2, 3, 15, 16, 17, 18, 19, 20, 300] {
+            for apart in [1, 2, 7, usize::MAX] {
+                let stack = stack(depth, apart);
+                let target = Target::new();
+                target.apply(&layout.stack(THREAD, &stack));
+                let mut walker = Walker::new(&target, layout, 2000, 1 << 10);
+                for late in [true, false, false] {
+                    let (calls, reads) = (target.calls(), target.reads());
+                    assert_eq!(walker.look(), Ok(seen(&stack)), "{name} {depth} {apart}");
+                    assert_eq!(walker.was_late(), late, "{name} {depth} {apart}");
+                    if !late {
+                        assert_eq!((target.calls(), target.reads()), (calls + 1, reads));
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_stands_between_c_and_python_is_skipped() {
+    for (name, layout) in kinds().into_iter().filter(|(_, layout)| layout.frame.owner.is_some()) {
+        for shims in
+            [&[0][..], &[3], &[9], &[0, 4, 5, 9], &[0, 1, 2], &[7, 8, 9], &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]]
+        {
+            let mut stack = stack(10, 3);
+            shims.iter().for_each(|&at| stack[at] = Link { seen: None, at: 0x7200_0000 + 0x100 * at as u64 });
+            let target = Target::new();
+            target.apply(&layout.stack(THREAD, &stack));
+            let mut walker = Walker::new(&target, layout, 100, 64);
+            for _ in 0..3 {
+                assert_eq!(walker.look(), Ok(seen(&stack)), "{name} {shims:?}");
+            }
+            assert!(!walker.was_late());
+        }
+    }
+}
+
+#[test]
+fn a_chain_without_an_end_is_cut() {
+    for (name, layout) in kinds() {
+        for length in [1, 2, 17, 40] {
+            let stack = stack(length, 4);
+            let target = Target::new();
+            target.apply(&layout.stack(THREAD, &stack));
+            // The outermost frame says that the innermost one called it.
+            target.apply(&layout.frame_object(&stack[0], stack[length - 1].at));
+            let mut walker = Walker::new(&target, layout, 200, 1000);
+            let mut expected = seen(&stack).repeat(1000);
+            expected.truncate(1000);
+            assert_eq!((walker.look(), walker.walk()), (Ok(expected), Ok(End::Cut)), "{name} {length}");
+        }
+    }
+}
+
+#[test]
+fn a_chain_of_nothing_but_shims_ends() {
+    let layout = layout("3.13");
+    let target = Target::new();
+    target.apply(&layout.frame_object(&Link { at: CHUNK, seen: None }, CHUNK));
+    target.apply(&layout.innermost(THREAD, CHUNK));
+    let mut walker = Walker::new(&target, layout, 100, 64);
+    assert_eq!(walker.look(), Err(Miss::Endless));
+}
+
+#[test]
+fn the_innermost_frames_of_a_stack_that_is_too_deep_are_kept() {
+    for (name, layout) in kinds() {
+        let stack = stack(50, 5);
+        let target = Target::new();
+        target.apply(&layout.stack(THREAD, &stack));
+        for room in [0, 1, 16, 17, 49, 50] {
+            let mut walker = Walker::new(&target, layout, 200, room);
+            assert_eq!(walker.look(), Ok(seen(&stack)[..room].to_vec()), "{name}");
+            assert_eq!(walker.walk(), Ok(if room < 50 { End::Cut } else { End::Whole }));
+        }
+    }
+}
+
+#[test]
+fn garbage_is_refused() {
+    for (name, layout) in kinds() {
+        for garbage in [1, 7, 4095, CHUNK + 0x10_0000, 1 << 47, u64::MAX - 4095, u64::MAX - 7, u64::MAX] {
+            for at in [0, 1, 5, 16, 17] {
+                let mut stack = stack(20, 3);
+                let target = Target::new();
+                let owner = stack.len() - 1 - at;
+                stack[owner].at = garbage;
+                // All frames but the one that is not there; what calls it is not there either.
+                target.apply(&layout.stack(THREAD, &stack[owner + 1..]));
+                if owner + 1 < stack.len() {
+                    target.apply(&layout.frame_object(&stack[owner + 1], garbage));
+                } else {
+                    target.apply(&layout.innermost(THREAD, garbage));
+                }
+                let mut walker = Walker::new(&target, layout, 200, 64);
+                for _ in 0..3 {
+                    assert!(matches!(walker.look(), Err(Miss::Fault(_))), "{name} {garbage:x} {at}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_frame_without_code_is_being_made_or_cleared() {
+    for (name, layout) in kinds() {
+        for tag in [0, layout.frame.tag_mask & 1, layout.frame.tag_mask] {
+            let stack = stack(3, 4);
+            let target = Target::new();
+            target.apply(&layout.stack(THREAD, &stack));
+            target.set(layout.frame.code.of(Addr(stack[1].at)).0, tag.into());
+            let mut walker = Walker::new(&target, layout, 200, 64);
+            assert_eq!(walker.look(), Err(Miss::Moved), "{name}");
+        }
+    }
+}
+
+#[test]
+fn copies_of_the_bytecode_that_are_not_there_are_refused() {
+    let layout = layout("3.14t");
+    let Position::Pointer { copies: Some(copies), .. } = layout.frame.position else { unreachable!() };
+    for (index, size) in [(2, 2), (-1, 2), (i32::MIN, 2), (i32::MAX, 2), (0, 0), (0, -1), (1, i64::MIN)] {
+        let stack = stack(2, 1);
+        let target = Target::new();
+        target.apply(&layout.stack(THREAD, &stack));
+        let Some(Seen { code, .. }) = stack[0].seen else { unreachable!() };
+        let array = target.word::<Addr>(copies.array.of(code)).unwrap();
+        target.set(array.0, size as u64);
+        target.put(copies.index.of(Addr(stack[0].at)).0, &i32::to_le_bytes(index));
+        let mut walker = Walker::new(&target, layout, 200, 64);
+        assert_eq!(walker.look(), Err(Miss::Nonsense(array)), "{index} {size}");
+    }
+}
+
+/// Two stacks between which a thread goes, at once: what lies between them in a real program takes longer than one
+/// sample only where it is many calls.
+struct Pair {
+    what: String,
+    stacks: [Vec<Link>; 2],
+}
+
+/// Kinds of pairs whose frames are at the places that `at` gives.
+fn pairs(at: &dyn Fn(usize) -> u64, shims: bool) -> Vec<Pair> {
+    // The function and the place of a frame by a letter, the position by a number.
+    let frame = |word: &str| {
+        let (letter, position) = word.split_at(1);
+        let (function, place) = match letter {
+            "|" => return Link { at: at(50), seen: None },
+            "!" => return Link { at: at(51), seen: None },
+            // Of which either has its place.
+            "a" => (0, 0),
+            "b" => (1, 1),
+            "c" => (2, 2),
+            "d" => (3, 3),
+            // Other functions at the same places.
+            "B" => (11, 1),
+            "C" => (12, 2),
+            "D" => (13, 3),
+            // The same function at another place.
+            "e" => (2, 4),
+            _ => unreachable!(),
+        };
+        link(at(place), CODE + 0x1000 * function, 2 * position.parse::<i64>().unwrap())
+    };
+    let words = [
+        "a1 b1 c1 d1 / a2 B2 C2 D2", // everything but the function at the root
+        "a1 b1 c1 / a2 b2 c2",       // the same functions, called from elsewhere
+        "a1 b1 c1 / a2 b2 c1",       // the innermost is at the same place in both
+        "a1 b1 c1 / a2 b1 c2",       // a decorator, or a loop, calls the innermost
+        "a1 b1 c1 / a2 b1 e2",       // the same, and the innermost is elsewhere in memory
+        "a1 b1 c1 d1 / a2 b1 c1 d2", // two of them
+        "a1 b1 c1 / a1 b2 C1",       // another one is called
+        "a1 b1 c1 / a2 B1",          // less deep
+        "a1 b1 / a2 b1 c1 d1",       // deeper
+        "a1 / a2 b1",                // a call
+        "a1 b1 c1 / a2 c2 b2",       // each calls the other
+        "a1 b1 c1 d1 / a2 d2 b2 c2", // as above
+        "a1 | b1 c1 / a2 | b1 c2",   // by C code
+        "a1 b1 | c1 / a2 b2 | c2",   // called from C code
+        "a1 | c1 ! / a2 | c2 !",     // about to call
+        "a1 b1 / ",                  // no longer runs Python code
+    ];
+    let words = words.into_iter().filter(|words| shims || !words.contains(['|', '!']));
+    let pairs = words.map(|words| {
+        let (from, to) = words.split_once(" /").unwrap();
+        let stacks = [from, to].map(|stack| stack.split_whitespace().map(frame).collect());
+        Pair { what: words.into(), stacks }
+    });
+    pairs.collect()
+}
+
+fn without_innermost(stack: &[Link]) -> &[Link] {
+    &stack[..stack.len().saturating_sub(1)]
+}
+
+/// What happened before the sample that is looked at.
+fn histories([a, b]: &[Vec<Link>; 2]) -> Vec<Vec<&[Link]>> {
+    let (a1, b1) = (without_innermost(a), without_innermost(b));
+    let a2 = without_innermost(a1);
+    vec![vec![a], vec![b, a], vec![a1, b, a], vec![b, a, a1], vec![a, b1, a2, b], vec![a1, a2, b1, a, b]]
+}
+
+/// How the looks of a trial ended.
+#[derive(Default, Debug)]
+struct Tally {
+    right: u32,
+    mixed: u32,
+    refused: u32,
+    late: u32,
+    example: String,
+}
+
+impl Tally {
+    fn add(&mut self, more: Tally, case: &Case) {
+        self.right += more.right;
+        self.mixed += more.mixed;
+        self.refused += more.refused;
+        self.late += more.late;
+        if more.mixed > 0 {
+            self.example = format!("{}: {}", case.what, more.example);
+        }
+    }
+
+    fn looks(&self) -> u32 {
+        self.right + self.mixed + self.refused + self.late
+    }
+}
+
+/// A pair of stacks and what was sampled before, as bytes.
+struct Case {
+    what: String,
+    images: [Image; 2],
+    stacks: [Vec<Seen>; 2],
+    history: Vec<Image>,
+}
+
+impl Case {
+    /// Whether the thread had this stack: on its way from one stack to the other it returns from functions and calls
+    /// functions, so it also had every part of either that begins at the root.
+    fn is_true(&self, found: &[Seen]) -> bool {
+        self.stacks.iter().any(|stack| stack.ends_with(found))
+    }
+}
+
+/// Shows a history and then a sample during which the thread goes from the first stack to the second and back, at one
+/// place of the call after the other.
+fn trial(walker: &mut Walker<'_>, case: &Case, switches: &[(usize, u64)], tally: &mut Tally) {
+    let target = walker.target;
+    walker.prefetch.adopt(target, walker.layout.frame.room);
+    for image in &case.history {
+        target.apply(image);
+        for _ in 0..2 {
+            let _ = walker.look();
+        }
+    }
+    target.apply(&case.images[0]);
+    for (index, &(range, byte)) in switches.iter().enumerate() {
+        let change = Change::Write(case.images[(index + 1) % 2].clone());
+        target.on(When::Range { call: target.calls(), range, byte }, change);
+    }
+    let found = walker.look();
+    target.forget_script();
+    match found {
+        _ if walker.was_late() => tally.late += 1,
+        Ok(found) if case.is_true(&found) => tally.right += 1,
+        Ok(found) => {
+            tally.mixed += 1;
+            tally.example = format!("{switches:?} of {:?}: {found:?}", target.last_call());
+        }
+        Err(_) => tally.refused += 1,
+    }
+}
+
+/// Calls `switch` for every pair of stacks in either direction, every history and every way to place frames.
+fn every_case(mut switch: impl FnMut(&mut Walker<'_>, &Case)) {
+    // Frame objects, a pointer on the C stack, tagged pointers and copies of the bytecode.
+    for name in ["3.8", "3.12", "3.14t"] {
+        let layout = layout(name);
+        let target = Target::new();
+        let mut walker = Walker::new(&target, layout, 64, 64);
+        let packed = |i: usize| CHUNK + 32 + 0x90 * i as u64;
+        let scattered = |i: usize| HEAP + 0x3000 * i as u64 + 0x18 * i as u64;
+        // As generators among other frames.
+        let mixed = |i: usize| if i.is_multiple_of(2) { packed(i) } else { scattered(60 - i) };
+        let places: [(_, &dyn Fn(usize) -> u64); 3] =
+            [("packed", &packed), ("apart", &scattered), ("mixed", &mixed)];
+        for (how, at) in places {
+            for mut pair in pairs(at, layout.frame.owner.is_some()) {
+                for way in ["", " reversed"] {
+                    for (number, history) in histories(&pair.stacks).iter().enumerate() {
+                        let case = Case {
+                            what: format!("{name} {how}{way}: {}, history {number}", pair.what),
+                            images: pair.stacks.each_ref().map(|stack| layout.stack(THREAD, stack)),
+                            stacks: pair.stacks.each_ref().map(|stack| seen(stack)),
+                            history: history.iter().map(|stack| layout.stack(THREAD, stack)).collect(),
+                        };
+                        switch(&mut walker, &case);
+                    }
+                    pair.stacks.reverse();
+                }
+            }
+        }
+    }
+}
+
+/// A thread that goes from one stack to another between any two ranges of a call is seen in one of the two, or not at
+/// all.
+#[test]
+fn stacks_are_never_mixed_by_a_switch_between_ranges() {
+    let mut all = Tally::default();
+    every_case(|walker, case| {
+        let mut tally = Tally::default();
+        trial(walker, case, &[], &mut tally);
+        for range in 0..walker.target.last_call().len() {
+            trial(walker, case, &[(range, 0)], &mut tally);
+        }
+        all.add(tally, case);
+    });
+    assert_eq!(all.mixed, 0, "of {} looks, for example {}", all.looks(), all.example);
+    // And it is seen often enough for that to mean something.
+    assert!(all.right > all.looks() / 2, "{all:?}");
+}
