@@ -18,7 +18,8 @@ pub const NO_COPY: u32 = u32::MAX;
 const HOT: u8 = 2;
 /// Samples after which a page that nobody asked for is no longer fetched.
 pub(super) const KEEP: u32 = 64;
-/// Runs of pages of one thread's frames that are put in order; more than the frames that must hold still.
+/// Runs of pages of one thread's frames that are put in order; more than the frames that must hold still. Of a program
+/// whose frames lie scattered and change, there can be more: those are copied as if they were deeper.
 const MAX_RUNS: usize = 48;
 
 /// What a page is fetched for, in the order of the call.
@@ -261,8 +262,9 @@ impl Plan {
         // What is in no run, since there are too many, is read late.
         self.each(still, once, |page| page.have = (0, 0));
         let mut runs = [Run { first: 0, end: 0, depth: 0 }; MAX_RUNS];
-        let count = self.order_runs(still, once, &mut runs);
+        let (count, rest) = self.order_runs(still, once, &mut runs);
         let runs = runs.get(..count).unwrap_or_default();
+        self.emit_all(rest, once, 0);
         runs.iter().for_each(|run| self.emit(*run, 0));
         self.emit_all(once, end, 0);
         if runs.is_empty() {
@@ -271,10 +273,11 @@ impl Plan {
         runs.iter().rev().for_each(|run| self.emit(*run, 1));
         self.emit_all(once, end, 1);
         runs.iter().rev().filter(|run| run.depth < HOT).for_each(|run| self.emit(*run, 2));
+        self.emit_all(rest, once, 1);
     }
 
-    /// The runs of the pages from `start` to `end`, the deepest first.
-    fn order_runs(&self, start: usize, end: usize, runs: &mut [Run; MAX_RUNS]) -> usize {
+    /// The runs of the pages from `start` to `end`, the deepest first: how many, and the first page that is in none.
+    fn order_runs(&self, start: usize, end: usize, runs: &mut [Run; MAX_RUNS]) -> (usize, usize) {
         let (mut count, mut first) = (0, start);
         while first < end && count < MAX_RUNS {
             let run = self.run(first, end);
@@ -286,7 +289,7 @@ impl Plan {
                 count += 1;
             }
         }
-        count
+        (count, first)
     }
 
     /// The longest run of neighbouring pages that begins with `first`.

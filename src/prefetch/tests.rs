@@ -411,3 +411,28 @@ fn random_loads_give_what_is_there() {
         }
     }
 }
+
+/// More frames on pages of their own than are put in order by depth, as a program up to 3.10 has that calls many
+/// functions: those that are left over are not to be taken from a buffer in which something else is by now.
+#[test]
+fn frames_on_many_pages_are_never_taken_from_an_old_call() {
+    let pages: Vec<u64> = (0..100).map(|i| FRAMES + 2 * i * PAGE).collect();
+    let target = target(pages.iter().copied().chain([0x3_0000]));
+    let prefetch = prefetch(&target, 256);
+    let mut late = 0;
+    for round in 0..60u64 {
+        // Another stack of 16 frames at each sample; what they hold changes from one to the next.
+        prefetch.next_sample();
+        assert!(prefetch.fetch(None));
+        prefetch.enter(THREAD, Moment::First);
+        assert_eq!(load(&prefetch, Sight::Once, 0x3_0000), Ok(0x3_0000));
+        for depth in 0..16 {
+            let at = pages[(16 * round + 3 * depth) as usize % pages.len()] + 0x100;
+            let expected = if round < 2 { at } else { at + round - 1 };
+            assert_eq!(load(&prefetch, Sight::Still(depth as usize), at), Ok(expected), "{round} {depth}");
+        }
+        late += u32::from(prefetch.was_late());
+        pages.iter().for_each(|page| target.set(page + 0x100, page + 0x100 + round));
+    }
+    assert!(late < 20, "{late}");
+}
