@@ -315,7 +315,8 @@ impl Plan {
         let [Some(first), Some(last)] = [pages.first(), pages.last()] else { return };
         let from = u32::from(first.wanted.0);
         let base = first.number * PAGE + u64::from(from);
-        let len = last.number * PAGE + u64::from(last.wanted.1) - base;
+        // The last page ends where addresses do, so its end is none.
+        let len = (last.number - first.number) * PAGE + u64::from(last.wanted.1) - u64::from(from);
         let fits = u64::from(self.total) + len <= u64::from(self.limit) && self.span_count < self.spans.len();
         let count = pages.len();
         for (i, page) in pages.iter_mut().enumerate() {
@@ -342,7 +343,7 @@ impl Plan {
         for span in self.spans.iter().take(self.span_count) {
             end += span.len as usize;
             if end > done {
-                let (low, high) = (span.base / PAGE, (span.base + span.len - 1) / PAGE);
+                let (low, high) = (span.base / PAGE, (span.base + (span.len - 1)) / PAGE);
                 let old = self.sample.wrapping_sub(KEEP);
                 self.stale = true;
                 let pages = self.pages.get_mut(..self.len).unwrap_or_default();

@@ -436,3 +436,31 @@ fn frames_on_many_pages_are_never_taken_from_an_old_call() {
     }
     assert!(late < 20, "{late}");
 }
+
+#[test]
+fn words_at_the_ends_of_pages() {
+    let target = target([FRAMES, FRAMES + PAGE, u64::MAX - PAGE + 1]);
+    let prefetch = prefetch(&target, 16);
+    let mut bytes = [0; 8];
+    for _ in 0..3 {
+        sample(
+            &prefetch,
+            Moment::First,
+            &[(Sight::Deep, FRAMES + 0xff8), (Sight::Deep, FRAMES + 0x1000), (Sight::Still(0), u64::MAX - 7)],
+        );
+        for size in 1..=8 {
+            let at = FRAMES + PAGE - size as u64;
+            assert_eq!(prefetch.with(Sight::Deep).read(Addr(at), &mut bytes[..size]), Ok(()));
+            let number = prefetch.with(Sight::Deep).raw(Addr(at), size).unwrap();
+            assert_eq!(number.to_le_bytes()[..size], bytes[..size]);
+        }
+    }
+    assert!(!prefetch.was_late());
+    // Across the end of a page nothing is predicted, but what is read is right.
+    let mut expected = [0; 8];
+    target.read(Addr(FRAMES + 0xffc), &mut expected).unwrap();
+    let across = load(&prefetch, Sight::Still(0), FRAMES + 0xffc);
+    assert_eq!(across, Ok(u64::from_le_bytes(expected)));
+    assert!(prefetch.was_late());
+    assert!(load(&prefetch, Sight::Still(0), u64::MAX - 3).is_err());
+}
