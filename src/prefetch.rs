@@ -229,7 +229,9 @@ impl<M: Gather> Prefetch<M> {
         }
         let state = &mut *self.state.borrow_mut();
         let index = self.locate(state, sight, number, (offset, end))?;
-        let Some(page) = state.plan.page(index) else { return Err(Miss::Fault(at)) };
+        let Some(page) = index.and_then(|index| state.plan.page(index)) else {
+            return self.words_alone(base, items);
+        };
         let (before, after) = self.copies(sight, page)?;
         let first = (offset as u32).wrapping_sub(low);
         let word = |copy: u32, item: &Item| {
@@ -242,6 +244,16 @@ impl<M: Gather> Prefetch<M> {
             if before != after && !(moving && item.moves) && word(before, item)? != *value {
                 return Err(Miss::Moved);
             }
+        }
+        Ok(words)
+    }
+
+    /// Words for which there is no room in the plan or in the buffer.
+    #[cold]
+    fn words_alone<const N: usize>(&self, base: Addr, items: &[Item; N]) -> Result<[u64; N], Miss> {
+        let mut words = [0; N];
+        for (value, item) in words.iter_mut().zip(items) {
+            *value = self.target.raw(base.plus(item.offset.into()), item.size as usize)?;
         }
         Ok(words)
     }
@@ -293,39 +305,44 @@ impl<M: Gather> Prefetch<M> {
         }
         let state = &mut *self.state.borrow_mut();
         let index = self.locate(state, sight, number, (offset, end))?;
-        let start = state.plan.page(index).map_or(NO_COPY, |page| page.copies[0].wrapping_add(offset as u32))
-            as usize;
+        let Some(page) = index.and_then(|index| state.plan.page(index)) else {
+            return self.target.read(at, into);
+        };
+        let start = page.copies[0].wrapping_add(offset as u32) as usize;
         into.copy_from_slice(state.buffer.get(start..start + into.len()).ok_or(Miss::Fault(at))?);
         Ok(())
     }
 
-    /// The page in the plan, with these bytes of it in the buffer.
+    /// The page in the plan, with these bytes of it in the buffer; nothing where there is no room for it.
     fn locate(
         &self,
         state: &mut State,
         sight: Sight,
         number: u64,
         bytes: (usize, usize),
-    ) -> Result<usize, Miss> {
+    ) -> Result<Option<usize>, Miss> {
         let group = match sight {
             Sight::Root => plan::ROOTS,
             Sight::Code | Sight::Aside => plan::CODES,
             _ => self.group.get(),
         };
         let found = state.plan.find(group, sight.part(), number, state.hint);
-        let index = found.or_else(|| state.plan.add(group, sight.part(), number)).ok_or(Miss::Endless)?;
-        state.hint = index;
-        if state.plan.touch(index, bytes, sight.depth()) {
-            return Ok(index);
+        if let Some(index) = found.or_else(|| state.plan.add(group, sight.part(), number)) {
+            state.hint = index;
+            if state.plan.touch(index, bytes, sight.depth()) {
+                return Ok(Some(index));
+            }
+            let end = state.used + PAGE as usize;
+            if let Some(into) = state.buffer.get_mut(state.used..end) {
+                self.late.set(true);
+                self.target.read(Addr(number * PAGE), into)?;
+                state.plan.set_late(index, state.used as u32);
+                state.used = end;
+                return Ok(Some(index));
+            }
         }
         self.late.set(true);
-        let end = state.used + PAGE as usize;
-        let at = Addr(number * PAGE);
-        let into = state.buffer.get_mut(state.used..end).ok_or(Miss::Endless)?;
-        self.target.read(at, into)?;
-        state.plan.set_late(index, state.used as u32);
-        state.used = end;
-        Ok(index)
+        Ok(None)
     }
 }
 

@@ -97,6 +97,8 @@ pub struct Plan {
     /// Whether the last call's ranges no longer fit the plan.
     stale: bool,
     only: Option<u64>,
+    /// There was no room for a page.
+    crowded: bool,
     sample: u32,
     room: u16,
 }
@@ -113,6 +115,7 @@ impl Plan {
             limit: 0,
             stale: true,
             only: None,
+            crowded: false,
             sample: 1,
             room,
         }
@@ -159,9 +162,13 @@ impl Plan {
     /// A new page; nothing when the plan is full.
     pub(super) fn add(&mut self, group: u64, part: Part, number: u64) -> Option<usize> {
         let index = self.len;
-        *self.pages.get_mut(index)? = Page { group, part, number, wanted: (u16::MAX, 0), ..Page::UNUSED };
-        self.len += 1;
         self.stale = true;
+        let Some(page) = self.pages.get_mut(index) else {
+            self.crowded = true;
+            return None;
+        };
+        *page = Page { group, part, number, wanted: (u16::MAX, 0), ..Page::UNUSED };
+        self.len += 1;
         Some(index)
     }
 
@@ -198,6 +205,9 @@ impl Plan {
         }
         self.only = only;
         self.limit = limit as u32;
+        if let Some(only) = only.filter(|_| self.crowded) {
+            self.make_room(only);
+        }
         self.expire();
         self.sort();
         (self.total, self.span_count, self.stale) = (0, 0, false);
@@ -222,6 +232,17 @@ impl Plan {
     fn count(&self, start: usize, same: impl Fn(&Page) -> bool) -> usize {
         let rest = self.pages.get(start..self.len).unwrap_or_default();
         rest.iter().position(|page| !same(page)).unwrap_or(rest.len())
+    }
+
+    /// Where not all threads fit, each can still be fetched alone.
+    fn make_room(&mut self, only: u64) {
+        let (len, old) = (self.len, self.sample.wrapping_sub(KEEP));
+        self.each(0, len, |page| {
+            if ![only, ROOTS, CODES].contains(&page.group) {
+                page.used = old;
+            }
+        });
+        self.crowded = false;
     }
 
     fn expire(&mut self) {

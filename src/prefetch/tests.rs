@@ -400,10 +400,7 @@ fn random_loads_give_what_is_there() {
                 prefetch.enter(Addr(1 + random.below(2)), Moment::First);
                 let at = pages[random.below(12) as usize] + 8 * random.below(512);
                 let word = target.word::<u64>(Addr(at)).unwrap();
-                match load(&prefetch, sight, at) {
-                    Ok(found) => assert_eq!(found, word, "{round} {sample} {sight:?}"),
-                    Err(miss) => assert_eq!(miss, Miss::Endless, "{round} {sample} {sight:?}"),
-                }
+                assert_eq!(load(&prefetch, sight, at), Ok(word), "{round} {sample} {sight:?}");
             }
             for _ in 0..8 {
                 target.set(pages[random.below(12) as usize] + 8 * random.below(512), sample);
@@ -463,4 +460,63 @@ fn words_at_the_ends_of_pages() {
     assert_eq!(across, Ok(u64::from_le_bytes(expected)));
     assert!(prefetch.was_late());
     assert!(load(&prefetch, Sight::Still(0), u64::MAX - 3).is_err());
+}
+
+/// What does not fit into the plan, the ranges or the buffer is read one by one, and right.
+#[test]
+fn what_does_not_fit_is_read_alone() {
+    let pages: Vec<u64> = (0..24).map(|i| FRAMES + 2 * i * PAGE).collect();
+    let target = target(pages.iter().copied());
+    let sights = [Sight::Root, Sight::Deep, Sight::Still(1), Sight::Once, Sight::Code];
+    let walk: Vec<_> = pages.iter().enumerate().map(|(i, &at)| (sights[i / 5], at + 8 * i as u64)).collect();
+    for (pages, spans, bytes) in [
+        (24, 72, 72 * 4096),
+        (5, 72, 72 * 4096),
+        (1, 1, 4096),
+        (24, 7, 72 * 4096),
+        (24, 72, 4096),
+        (24, 72, 3 * 4096 + 100),
+        (24, 72, 24 * 8 + 20),
+        (24, 72, 100),
+        (24, 72, 0),
+    ] {
+        let storage = Storage {
+            pages: leaked(Page::UNUSED, pages),
+            spans: leaked(Span::default(), spans),
+            buffer: leaked(0xee, bytes),
+        };
+        let prefetch = Prefetch::new(&target, storage, 0);
+        for round in 0..5 {
+            sample(&prefetch, Moment::First, &walk);
+            let fits = pages >= 24 && spans >= 72 && bytes >= 4096;
+            assert_eq!(prefetch.was_late(), round == 0 || !fits, "{pages} {spans} {bytes}");
+        }
+    }
+}
+
+/// More threads than fit: each is fetched alone when it is looked at again.
+#[test]
+fn threads_that_do_not_fit_are_fetched_one_by_one() {
+    let threads: Vec<u64> = (0..30).map(|i| 0x100_0000 + 8 * i * PAGE).collect();
+    let target = target(threads.iter().flat_map(|&thread| [thread, thread + 2 * PAGE, thread + 4 * PAGE]));
+    let prefetch = prefetch(&target, 20);
+    let walk = |thread: u64| {
+        prefetch.enter(Addr(thread), Moment::First);
+        for (sight, at) in [(Sight::Once, 0), (Sight::Still(0), 2 * PAGE), (Sight::Still(1), 4 * PAGE)] {
+            assert_eq!(load(&prefetch, sight, thread + at), Ok(thread + at));
+        }
+        !prefetch.was_late()
+    };
+    for _ in 0..3 {
+        prefetch.next_sample();
+        assert!(prefetch.fetch(None));
+        for &thread in &threads {
+            let mut looks = 0;
+            while !walk(thread) {
+                assert!(prefetch.fetch(Some(Addr(thread))));
+                looks += 1;
+                assert!(looks < 4, "{thread:x}");
+            }
+        }
+    }
 }
