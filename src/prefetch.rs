@@ -287,8 +287,9 @@ impl<M: Gather> Prefetch<M> {
         let later = self.moment.get() == Moment::Second;
         Ok(match sight {
             Sight::Still(_) | Sight::Glimpse if later && third != NO_COPY => (second, third),
-            // A frame that calls, or is called, at the second moment has to be seen around it.
-            Sight::Still(0 | 1) | Sight::Glimpse if later => return Err(Miss::Moved),
+            // What is looked at then has to be seen around the second moment: a frame that held still around the first
+            // one may have called something else since, by way of the same function.
+            Sight::Still(_) | Sight::Glimpse if later => return Err(Miss::Moved),
             Sight::Still(_) | Sight::Glimpse => (first, second),
             Sight::Once if later => (second, second),
             _ => (first, first),

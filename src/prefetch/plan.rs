@@ -280,8 +280,6 @@ impl Plan {
         let still = start + self.count(start, |page| page.part < Part::Still).min(end - start);
         let once = still + self.count(still, |page| page.part == Part::Still).min(end - still);
         self.emit_all(start, still, 0);
-        // What is in no run, since there are too many, is read late.
-        self.each(still, once, |page| page.have = (0, 0));
         let mut runs = [Run { first: 0, end: 0, depth: 0 }; MAX_RUNS];
         let (count, rest) = self.order_runs(still, once, &mut runs);
         let runs = runs.get(..count).unwrap_or_default();

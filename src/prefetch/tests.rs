@@ -307,15 +307,15 @@ fn each_moment_has_its_own_pointer() {
     }
 }
 
-/// A frame that is not copied around the second moment cannot be the innermost one, or its caller, then.
+/// Of a frame that is not copied around the second moment nothing is known then.
 #[test]
-fn a_deeper_frame_that_is_the_innermost_at_the_second_moment_moved() {
+fn a_deeper_frame_is_not_believed_at_the_second_moment() {
     let target = target(WALKED.into_iter().chain([FRAMES + 0x8000]));
     let prefetch = prefetch(&target, 16);
     let walk = [&WALK[..], &[(Sight::Still(2), FRAMES + 0x8010)]].concat();
     sample(&prefetch, Moment::First, &walk);
-    sample(&prefetch, Moment::Second, &walk);
-    for sight in [Sight::Still(0), Sight::Still(1), Sight::Glimpse] {
+    sample(&prefetch, Moment::Second, &WALK);
+    for sight in [Sight::Still(0), Sight::Still(1), Sight::Still(2), Sight::Glimpse] {
         assert_eq!(load(&prefetch, sight, FRAMES + 0x8010), Err(Miss::Moved));
         assert_eq!(load(&prefetch, sight, FRAMES + 0x2100), Ok(FRAMES + 0x2100));
     }
@@ -519,4 +519,40 @@ fn threads_that_do_not_fit_are_fetched_one_by_one() {
             }
         }
     }
+}
+
+#[test]
+fn copies_stand_around_the_moments_in_the_order_of_depth() {
+    let target = target(WALKED.into_iter().chain([FRAMES + 0x8000, FRAMES + 0x6000, FRAMES + 0x4000]));
+    let prefetch = prefetch(&target, 16);
+    let older = [
+        (Sight::Still(5), FRAMES + 0x8010),
+        (Sight::Deep, FRAMES + 0x6020),
+        (Sight::Still(2), FRAMES + 0x4030),
+    ];
+    for _ in 0..2 {
+        sample(&prefetch, Moment::First, &[&WALK[..], &older].concat());
+    }
+    let [inner, outer] = [(FRAMES + 0x2100, 8), (FRAMES, 8)];
+    let [second, fifth] = [(FRAMES + 0x4030, 8), (FRAMES + 0x8010, 8)];
+    let (root, deep, once, code) = ((0x2_0040, 8), (FRAMES + 0x6020, 8), (0x3_0048, 8), (0x4_0ff8, 8));
+    let before = [root, deep, fifth, second, outer, inner, once];
+    let found = ranges(&target);
+    assert_eq!(found[..before.len()], before);
+    assert_eq!(found.last(), Some(&code));
+    // Each moment stands between two copies of the innermost frames; those below are copied around the first only.
+    let places = |range| -> Vec<usize> { (0..found.len()).filter(|&place| found[place] == range).collect() };
+    let moments = places(once);
+    assert_eq!(moments.len(), 2);
+    for hot in [inner, outer] {
+        let [a, b, c] = places(hot)[..] else { panic!("{found:?}") };
+        assert!(a < moments[0] && moments[0] < b && b < moments[1] && moments[1] < c, "{found:?}");
+    }
+    for cold in [second, fifth] {
+        let [a, b] = places(cold)[..] else { panic!("{found:?}") };
+        assert!(a < moments[0] && moments[0] < b && b < moments[1], "{found:?}");
+    }
+    // What is called is copied nearer to the moment than what calls it.
+    assert!(places(inner)[1] < places(outer)[1] && places(inner)[2] < places(outer)[2]);
+    assert!(places(outer)[1] < places(second)[1] && places(second)[1] < places(fifth)[1]);
 }
