@@ -24,5 +24,7 @@ mod sampler;
 mod session;
 mod stopper;
 mod storage;
+#[cfg(test)]
+mod testing;
 
 pub use program::run;

@@ -156,6 +156,11 @@ impl<M: Gather> Prefetch<M> {
         self.state.get_mut().plan.reset(room);
     }
 
+    /// How many of a thread's innermost frames are read a third time: more for a target that often moves.
+    pub fn set_hot(&self, frames: usize) {
+        self.state.borrow_mut().plan.set_hot(frames.min(STILL_FRAMES) as u8);
+    }
+
     /// Begins a new sample: what was not asked for lately will no longer be fetched.
     pub fn next_sample(&self) {
         self.state.borrow_mut().plan.next_sample();
@@ -229,7 +234,9 @@ impl<M: Gather> Prefetch<M> {
         }
         let state = &mut *self.state.borrow_mut();
         let index = self.locate(state, sight, number, (offset, end))?;
-        let Some(page) = state.plan.page(index) else { return Err(Miss::Fault) };
+        let Some(page) = index.and_then(|index| state.plan.page(index)) else {
+            return self.words_alone(base, items);
+        };
         let (before, after) = self.copies(sight, page)?;
         let first = (offset as u32).wrapping_sub(low);
         let (before, after) = (before.wrapping_add(first), after.wrapping_add(first));
@@ -243,6 +250,16 @@ impl<M: Gather> Prefetch<M> {
             if !still {
                 return Err(Miss::Moved);
             }
+        }
+        Ok(words)
+    }
+
+    /// Words for which there is no room in the plan or in the buffer.
+    #[cold]
+    fn words_alone<const N: usize>(&self, base: Addr, items: &[Item; N]) -> Result<[u64; N], Miss> {
+        let mut words = [0; N];
+        for (value, item) in words.iter_mut().zip(items) {
+            *value = self.target.raw(base.plus(item.offset.into()), item.size as usize)?;
         }
         Ok(words)
     }
@@ -277,8 +294,9 @@ impl<M: Gather> Prefetch<M> {
         let later = self.moment.get() == Moment::Second;
         Ok(match sight {
             Sight::Still(_) | Sight::Glimpse if later && third != NO_COPY => (second, third),
-            // A frame that calls, or is called, at the second moment has to be seen around it.
-            Sight::Still(0 | 1) | Sight::Glimpse if later => return Err(Miss::Moved),
+            // What is looked at then has to be seen around the second moment: a frame that held still around the first
+            // one may have called something else since, by way of the same function.
+            Sight::Still(_) | Sight::Glimpse if later => return Err(Miss::Moved),
             Sight::Still(_) | Sight::Glimpse => (first, second),
             Sight::Once if later => (second, second),
             _ => (first, first),
@@ -295,39 +313,44 @@ impl<M: Gather> Prefetch<M> {
         }
         let state = &mut *self.state.borrow_mut();
         let index = self.locate(state, sight, number, (offset, end))?;
-        let start = state.plan.page(index).map_or(NO_COPY, |page| page.copies[0].wrapping_add(offset as u32))
-            as usize;
+        let Some(page) = index.and_then(|index| state.plan.page(index)) else {
+            return self.target.read(at, into);
+        };
+        let start = page.copies[0].wrapping_add(offset as u32) as usize;
         into.copy_from_slice(state.buffer.get(start..start + into.len()).ok_or(Miss::Fault)?);
         Ok(())
     }
 
-    /// The page in the plan, with these bytes of it in the buffer.
+    /// The page in the plan, with these bytes of it in the buffer; nothing where there is no room for it.
     fn locate(
         &self,
         state: &mut State,
         sight: Sight,
         number: u64,
         bytes: (usize, usize),
-    ) -> Result<usize, Miss> {
+    ) -> Result<Option<usize>, Miss> {
         let group = match sight {
             Sight::Root => plan::ROOTS,
             Sight::Code | Sight::Aside => plan::CODES,
             _ => self.group.get(),
         };
         let found = state.plan.find(group, sight.part(), number, state.hint);
-        let index = found.or_else(|| state.plan.add(group, sight.part(), number)).ok_or(Miss::Endless)?;
-        state.hint = index;
-        if state.plan.touch(index, bytes, sight.depth()) {
-            return Ok(index);
+        if let Some(index) = found.or_else(|| state.plan.add(group, sight.part(), number)) {
+            state.hint = index;
+            if state.plan.touch(index, bytes, sight.depth()) {
+                return Ok(Some(index));
+            }
+            let end = state.used + PAGE as usize;
+            if let Some(into) = state.buffer.get_mut(state.used..end) {
+                self.late.set(true);
+                self.target.read(Addr(number * PAGE), into)?;
+                state.plan.set_late(index, state.used as u32);
+                state.used = end;
+                return Ok(Some(index));
+            }
         }
         self.late.set(true);
-        let end = state.used + PAGE as usize;
-        let at = Addr(number * PAGE);
-        let into = state.buffer.get_mut(state.used..end).ok_or(Miss::Endless)?;
-        self.target.read(at, into)?;
-        state.plan.set_late(index, state.used as u32);
-        state.used = end;
-        Ok(index)
+        Ok(None)
     }
 }
 
@@ -356,3 +379,6 @@ impl<M: Gather> Memory for View<'_, M> {
         self.prefetch.raw(self.sight, at, size)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@
 use crate::cli::Mode;
 use crate::locate::Interpreter;
 use crate::memory::{Addr, Memory, Miss};
-use crate::prefetch::{Moment, Prefetch, Sight};
+use crate::prefetch::{Moment, Prefetch, STILL_FRAMES, Sight};
 use crate::profile::{Frame, Profile};
 use crate::python::code::{Codes, Context, Found};
 use crate::python::frames::{self, End, Seen};
@@ -284,6 +284,7 @@ impl Sampler {
             let look = self.look(profile, thread, false);
             if thread.running {
                 self.history.note(look);
+                self.prefetch.set_hot(if self.history.moves() { STILL_FRAMES } else { 0 });
             }
             if plan == Plan::Look
                 && (look == Look::Proven || self.look_again(profile, thread, look, may_stop))
@@ -504,6 +505,11 @@ impl History {
         }
         self.until_probe = self.until_probe.checked_sub(1).unwrap_or(PROBE_EVERY - 1);
         if self.until_probe == 0 { Plan::Probe } else { Plan::Stop }
+    }
+
+    /// Whether it moves so often that a second moment is worth its price.
+    fn moves(&self) -> bool {
+        self.moved > FEW / 4
     }
 
     fn note(&mut self, look: Look) {

@@ -14,11 +14,12 @@ pub const CODES: u64 = u64::MAX;
 /// A copy that is not made.
 pub const NO_COPY: u32 = u32::MAX;
 
-/// Frames this deep or less are read a third time, for the second moment.
+/// Frames with fewer above them are read a third time, for the second moment, in any case.
 const HOT: u8 = 2;
 /// Samples after which a page that nobody asked for is no longer fetched.
-const KEEP: u32 = 64;
-/// Runs of pages of one thread's frames that are put in order; more than the frames that must hold still.
+pub(super) const KEEP: u32 = 64;
+/// Runs of pages of one thread's frames that are put in order; more than the frames that must hold still. Of a program
+/// whose frames lie scattered and change, there can be more: those are copied as if they were deeper.
 const MAX_RUNS: usize = 48;
 
 /// What a page is fetched for, in the order of the call.
@@ -101,8 +102,12 @@ pub struct Plan {
     /// Whether the last call's ranges no longer fit the plan.
     stale: bool,
     only: Option<u64>,
+    /// There was no room for a page.
+    crowded: bool,
     sample: u32,
     room: u16,
+    /// Frames with fewer above them are read a third time.
+    hot: u8,
 }
 
 impl Plan {
@@ -117,9 +122,17 @@ impl Plan {
             limit: 0,
             stale: true,
             only: None,
+            crowded: false,
             sample: 1,
             room,
+            hot: HOT,
         }
+    }
+
+    pub(super) fn set_hot(&mut self, frames: u8) {
+        let hot = frames.max(HOT);
+        self.stale |= hot != self.hot;
+        self.hot = hot;
     }
 
     pub(super) fn next_sample(&mut self) {
@@ -163,9 +176,13 @@ impl Plan {
     /// A new page; nothing when the plan is full.
     pub(super) fn add(&mut self, group: u64, part: Part, number: u64) -> Option<usize> {
         let index = self.len;
-        *self.pages.get_mut(index)? = Page { group, part, number, wanted: (u16::MAX, 0), ..Page::UNUSED };
-        self.len += 1;
         self.stale = true;
+        let Some(page) = self.pages.get_mut(index) else {
+            self.crowded = true;
+            return None;
+        };
+        *page = Page { group, part, number, wanted: (u16::MAX, 0), ..Page::UNUSED };
+        self.len += 1;
         Some(index)
     }
 
@@ -202,6 +219,9 @@ impl Plan {
         }
         self.only = only;
         self.limit = limit as u32;
+        if let Some(only) = only.filter(|_| self.crowded) {
+            self.make_room(only);
+        }
         self.expire();
         self.sort();
         (self.total, self.span_count, self.stale) = (0, 0, false);
@@ -226,6 +246,17 @@ impl Plan {
     fn count(&self, start: usize, same: impl Fn(&Page) -> bool) -> usize {
         let rest = self.pages.get(start..self.len).unwrap_or_default();
         rest.iter().position(|page| !same(page)).unwrap_or(rest.len())
+    }
+
+    /// Where not all threads fit, each can still be fetched alone.
+    fn make_room(&mut self, only: u64) {
+        let (len, old) = (self.len, self.sample.wrapping_sub(KEEP));
+        self.each(0, len, |page| {
+            if ![only, ROOTS, CODES].contains(&page.group) {
+                page.used = old;
+            }
+        });
+        self.crowded = false;
     }
 
     fn expire(&mut self) {
@@ -263,11 +294,10 @@ impl Plan {
         let still = start + self.count(start, |page| page.part < Part::Still).min(end - start);
         let once = still + self.count(still, |page| page.part == Part::Still).min(end - still);
         self.emit_all(start, still, 0);
-        // What is in no run, since there are too many, is read late.
-        self.each(still, once, |page| page.have = (0, 0));
         let mut runs = [Run { first: 0, end: 0, depth: 0 }; MAX_RUNS];
-        let count = self.order_runs(still, once, &mut runs);
+        let (count, rest) = self.order_runs(still, once, &mut runs);
         let runs = runs.get(..count).unwrap_or_default();
+        self.emit_all(rest, once, 0);
         runs.iter().for_each(|run| self.emit(*run, 0));
         self.emit_all(once, end, 0);
         if runs.is_empty() {
@@ -275,11 +305,13 @@ impl Plan {
         }
         runs.iter().rev().for_each(|run| self.emit(*run, 1));
         self.emit_all(once, end, 1);
-        runs.iter().rev().filter(|run| run.depth < HOT).for_each(|run| self.emit(*run, 2));
+        let hot = self.hot;
+        runs.iter().rev().filter(|run| run.depth < hot).for_each(|run| self.emit(*run, 2));
+        self.emit_all(rest, once, 1);
     }
 
-    /// The runs of the pages from `start` to `end`, the deepest first.
-    fn order_runs(&self, start: usize, end: usize, runs: &mut [Run; MAX_RUNS]) -> usize {
+    /// The runs of the pages from `start` to `end`, the deepest first: how many, and the first page that is in none.
+    fn order_runs(&self, start: usize, end: usize, runs: &mut [Run; MAX_RUNS]) -> (usize, usize) {
         let (mut count, mut first) = (0, start);
         while first < end && count < MAX_RUNS {
             let run = self.run(first, end);
@@ -291,7 +323,7 @@ impl Plan {
                 count += 1;
             }
         }
-        count
+        (count, first)
     }
 
     /// The longest run of neighbouring pages that begins with `first`.
@@ -317,7 +349,8 @@ impl Plan {
         let [Some(first), Some(last)] = [pages.first(), pages.last()] else { return };
         let from = u32::from(first.wanted.0);
         let base = first.number * PAGE + u64::from(from);
-        let len = last.number * PAGE + u64::from(last.wanted.1) - base;
+        // The last page ends where addresses do, so its end is none.
+        let len = (last.number - first.number) * PAGE + u64::from(last.wanted.1) - u64::from(from);
         let fits = u64::from(self.total) + len <= u64::from(self.limit) && self.span_count < self.spans.len();
         let count = pages.len();
         for (i, page) in pages.iter_mut().enumerate() {
@@ -344,7 +377,7 @@ impl Plan {
         for span in self.spans.iter().take(self.span_count) {
             end += span.len as usize;
             if end > done {
-                let (low, high) = (span.base / PAGE, (span.base + span.len - 1) / PAGE);
+                let (low, high) = (span.base / PAGE, (span.base + (span.len - 1)) / PAGE);
                 let old = self.sample.wrapping_sub(KEEP);
                 self.stale = true;
                 let pages = self.pages.get_mut(..self.len).unwrap_or_default();

@@ -142,3 +142,6 @@ fn copy_in_use<M: Memory>(memory: &M, copies: Copies, code: Addr, index: i32) ->
     }
     memory.word(array.plus(8 + 8 * index as u64))
 }
+
+#[cfg(test)]
+mod tests;

@@ -215,3 +215,6 @@ fn layout(shape: &Shape, offsets: [u16; ENTRIES], free_threaded: bool) -> Option
     };
     Some((layout, interpreters))
 }
+
+#[cfg(test)]
+mod tests;

@@ -262,3 +262,77 @@ const _: () = {
 pub fn row_of(version: Minor) -> Option<&'static Row> {
     ROWS.iter().find(|row| row.version == version)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{NUMBERS, numbers, state_bits};
+
+    #[test]
+    fn rows_are_the_numbers_of_the_headers() {
+        for expected in NUMBERS.iter().filter(|numbers| numbers.version < FIRST_PUBLISHED) {
+            let row = row_of(expected.version).unwrap();
+            let roots = match row.runtime {
+                Runtime::Variables => [-1; 3],
+                Runtime::Struct { interpreters, holder } => [
+                    interpreters.into(),
+                    holder.map_or(-1, |holder| holder.offset_in(0, false).into()),
+                    holder.map_or(-1, |holder| holder.offset_in(0, true).into()),
+                ],
+            };
+            let mut found = numbers(expected.name, expected.version, &row.layout);
+            found.runtime = roots;
+            assert_eq!(found, *expected);
+            let bits = (expected.version >= 0x300).then_some(strings::StateBits::NARROW);
+            assert_eq!(state_bits(&row.layout), bits, "{}", expected.name);
+        }
+        let published = NUMBERS.iter().filter(|numbers| numbers.version >= FIRST_PUBLISHED);
+        assert_eq!(ROWS.len() + published.count(), NUMBERS.len());
+    }
+
+    #[test]
+    fn instructions_are_counted_in_units_of_their_version() {
+        for row in &ROWS {
+            let (unit, lines) = match row.version {
+                0x206..=0x305 => (Some(1), LineTable::LnotabUnsigned),
+                0x306..=0x309 => (Some(1), LineTable::LnotabSigned),
+                0x30a => (Some(2), LineTable::Deltas),
+                _ => (None, LineTable::Locations),
+            };
+            let found = match row.layout.frame.position {
+                Position::Index { unit, .. } => Some(unit),
+                Position::Pointer { copies, .. } => {
+                    assert!(copies.is_none());
+                    None
+                }
+            };
+            assert_eq!((found, row.layout.lines), (unit, lines), "{:x}", row.version);
+        }
+    }
+
+    /// 3.7.0 to 3.7.3 are told by the size of the struct: 1392 and 1408 (aarch64) instead of 1480 and 1496.
+    #[test]
+    fn early_releases_of_3_7_are_told_by_their_size() {
+        let Runtime::Struct { holder: Some(holder), .. } = row_of(0x307).unwrap().runtime else {
+            unreachable!()
+        };
+        for (size, aarch64, offset) in [
+            (1424, false, 1392),
+            (1440, true, 1408),
+            (1520, false, 1480),
+            (1536, true, 1496),
+            (0, false, 1480),
+            (u64::MAX, true, 1496),
+        ] {
+            assert_eq!(holder.offset_in(size, aarch64), offset, "{size}");
+        }
+    }
+
+    #[test]
+    fn versions_are_found_by_their_upper_half() {
+        assert_eq!(minor_of(0x0308_12f0), 0x308);
+        assert_eq!(minor_of(0xffff_ffff_030f_00a1), 0x30f);
+        assert!(row_of(0x302).is_none() && row_of(FIRST_PUBLISHED).is_none() && row_of(0).is_none());
+        assert!(NUMBERS.iter().all(|numbers| numbers.version <= NEWEST));
+    }
+}

@@ -1,0 +1,209 @@
+use super::*;
+use crate::prefetch::Moment;
+use crate::testing::*;
+use std::vec::Vec;
+
+mod switching;
+
+const THREAD: u64 = 0x1_0100;
+/// Where frames lie one behind the other, as in a chunk of the data stack.
+const CHUNK: u64 = 0x7000_0000;
+/// Where each has a page of its own, as frame objects and generators may.
+const HEAP: u64 = 0x7100_0000;
+const CODE: u64 = 0x20_0000;
+
+/// A profiler without names: what the sampler does with a walk.
+struct Walker<'a> {
+    target: &'a Target,
+    layout: Layout,
+    prefetch: Prefetch<&'a Target>,
+    frames: List<Seen>,
+}
+
+impl<'a> Walker<'a> {
+    fn new(target: &'a Target, layout: Layout, pages: usize, depth: usize) -> Walker<'a> {
+        let nothing = Seen { code: Addr(0), position: 0 };
+        Walker {
+            target,
+            layout,
+            prefetch: Prefetch::new(target, prefetch_storage(pages), layout.frame.room),
+            frames: List::new(leaked(nothing, depth)),
+        }
+    }
+
+    fn walk(&mut self) -> Result<End, Miss> {
+        walk(&self.prefetch, &self.layout, Addr(THREAD), &mut self.frames)
+    }
+
+    /// One sample: the stack of the first moment for which there is one.
+    fn look(&mut self) -> Result<Vec<Seen>, Miss> {
+        self.prefetch.next_sample();
+        assert!(self.prefetch.fetch(None));
+        self.prefetch.enter(Addr(THREAD), Moment::First);
+        let mut end = self.walk();
+        if end == Err(Miss::Moved) {
+            self.prefetch.enter(Addr(THREAD), Moment::Second);
+            end = self.walk();
+        }
+        end.map(|_| self.frames.items().to_vec())
+    }
+
+    fn was_late(&self) -> bool {
+        self.prefetch.was_late()
+    }
+}
+
+/// Layouts that keep frames in different ways.
+fn kinds() -> Vec<(&'static str, Layout)> {
+    ["2.7", "3.8", "3.10", "3.11", "3.12", "3.13", "3.14", "3.14t", "3.15"]
+        .into_iter()
+        .map(|name| (name, layout(name)))
+        .collect()
+}
+
+/// A stack of `depth` frames, one in `apart` of them on a page of its own.
+fn stack(depth: usize, apart: usize) -> Vec<Link> {
+    let place = |i: usize| match i % apart {
+        0 => HEAP + 0x3000 * i as u64 + 0x18 * (i % 100) as u64,
+        _ => CHUNK + 32 + 0x90 * i as u64,
+    };
+    (0..depth).map(|i| link(place(i), CODE + 0x1000 * i as u64, 2 * (i as i64 % 90))).collect()
+}
+
+#[test]
+fn stacks_of_every_layout_and_depth() {
+    for (name, layout) in kinds() {
+        for depth in [0, 1, 2, 3, 15, 16, 17, 18, 19, 20, 300] {
+            for apart in [1, 2, 7, usize::MAX] {
+                let stack = stack(depth, apart);
+                let target = Target::new();
+                target.apply(&layout.stack(THREAD, &stack));
+                let mut walker = Walker::new(&target, layout, 2000, 1 << 10);
+                for late in [true, false, false] {
+                    let (calls, reads) = (target.calls(), target.reads());
+                    assert_eq!(walker.look(), Ok(seen(&stack)), "{name} {depth} {apart}");
+                    assert_eq!(walker.was_late(), late, "{name} {depth} {apart}");
+                    if !late {
+                        assert_eq!((target.calls(), target.reads()), (calls + 1, reads));
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_stands_between_c_and_python_is_skipped() {
+    for (name, layout) in kinds().into_iter().filter(|(_, layout)| layout.frame.owner.is_some()) {
+        for shims in
+            [&[0][..], &[3], &[9], &[0, 4, 5, 9], &[0, 1, 2], &[7, 8, 9], &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]]
+        {
+            let mut stack = stack(10, 3);
+            shims.iter().for_each(|&at| stack[at] = Link { seen: None, at: 0x7200_0000 + 0x100 * at as u64 });
+            let target = Target::new();
+            target.apply(&layout.stack(THREAD, &stack));
+            let mut walker = Walker::new(&target, layout, 100, 64);
+            for _ in 0..3 {
+                assert_eq!(walker.look(), Ok(seen(&stack)), "{name} {shims:?}");
+            }
+            assert!(!walker.was_late());
+        }
+    }
+}
+
+#[test]
+fn a_chain_without_an_end_is_cut() {
+    for (name, layout) in kinds() {
+        for length in [1, 2, 17, 40] {
+            let stack = stack(length, 4);
+            let target = Target::new();
+            target.apply(&layout.stack(THREAD, &stack));
+            // The outermost frame says that the innermost one called it.
+            target.apply(&layout.frame_object(&stack[0], stack[length - 1].at));
+            let mut walker = Walker::new(&target, layout, 200, 1000);
+            let mut expected = seen(&stack).repeat(1000);
+            expected.truncate(1000);
+            assert_eq!((walker.look(), walker.walk()), (Ok(expected), Ok(End::Cut)), "{name} {length}");
+        }
+    }
+}
+
+#[test]
+fn a_chain_of_nothing_but_shims_ends() {
+    let layout = layout("3.13");
+    let target = Target::new();
+    target.apply(&layout.frame_object(&Link { at: CHUNK, seen: None }, CHUNK));
+    target.apply(&layout.innermost(THREAD, CHUNK));
+    let mut walker = Walker::new(&target, layout, 100, 64);
+    assert_eq!(walker.look(), Err(Miss::Endless));
+}
+
+#[test]
+fn the_innermost_frames_of_a_stack_that_is_too_deep_are_kept() {
+    for (name, layout) in kinds() {
+        let stack = stack(50, 5);
+        let target = Target::new();
+        target.apply(&layout.stack(THREAD, &stack));
+        for room in [0, 1, 16, 17, 49, 50] {
+            let mut walker = Walker::new(&target, layout, 200, room);
+            assert_eq!(walker.look(), Ok(seen(&stack)[..room].to_vec()), "{name}");
+            assert_eq!(walker.walk(), Ok(if room < 50 { End::Cut } else { End::Whole }));
+        }
+    }
+}
+
+#[test]
+fn garbage_is_refused() {
+    for (name, layout) in kinds() {
+        for garbage in [1, 7, 4095, CHUNK + 0x10_0000, 1 << 47, u64::MAX - 4095, u64::MAX - 7, u64::MAX] {
+            for at in [0, 1, 5, 16, 17] {
+                let mut stack = stack(20, 3);
+                let target = Target::new();
+                let owner = stack.len() - 1 - at;
+                stack[owner].at = garbage;
+                // All frames but the one that is not there; what calls it is not there either.
+                target.apply(&layout.stack(THREAD, &stack[owner + 1..]));
+                if owner + 1 < stack.len() {
+                    target.apply(&layout.frame_object(&stack[owner + 1], garbage));
+                } else {
+                    target.apply(&layout.innermost(THREAD, garbage));
+                }
+                let mut walker = Walker::new(&target, layout, 200, 64);
+                for _ in 0..3 {
+                    assert!(matches!(walker.look(), Err(Miss::Fault)), "{name} {garbage:x} {at}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_frame_without_code_is_being_made_or_cleared() {
+    for (name, layout) in kinds() {
+        for tag in [0, layout.frame.tag_mask & 1, layout.frame.tag_mask] {
+            let stack = stack(3, 4);
+            let target = Target::new();
+            target.apply(&layout.stack(THREAD, &stack));
+            target.set(layout.frame.code.of(Addr(stack[1].at)).0, tag.into());
+            let mut walker = Walker::new(&target, layout, 200, 64);
+            assert_eq!(walker.look(), Err(Miss::Moved), "{name}");
+        }
+    }
+}
+
+#[test]
+fn copies_of_the_bytecode_that_are_not_there_are_refused() {
+    let layout = layout("3.14t");
+    let Position::Pointer { copies: Some(copies), .. } = layout.frame.position else { unreachable!() };
+    for (index, size) in [(2, 2), (-1, 2), (i32::MIN, 2), (i32::MAX, 2), (0, 0), (0, -1), (1, i64::MIN)] {
+        let stack = stack(2, 1);
+        let target = Target::new();
+        target.apply(&layout.stack(THREAD, &stack));
+        let Some(Seen { code, .. }) = stack[0].seen else { unreachable!() };
+        let array = target.word::<Addr>(copies.array.of(code)).unwrap();
+        target.set(array.0, size as u64);
+        target.put(copies.index.of(Addr(stack[0].at)).0, &i32::to_le_bytes(index));
+        let mut walker = Walker::new(&target, layout, 200, 64);
+        assert_eq!(walker.look(), Err(Miss::Nonsense), "{index} {size}");
+    }
+}
