@@ -83,14 +83,12 @@ impl Folded {
         Ok(folded)
     }
 
-    /// Takes from the summary of `--verbose` how many deadlines were missed.
+    /// Takes from the summary of `--verbose` how many deadlines were missed: `12 missed deadlines`, if any were.
     pub fn read_summary(&mut self, text: &str) -> Result<(), String> {
-        if !text.contains(" samples in ") {
-            return Err(format!("no summary: {text:?}"));
-        }
-        let before = text.split(" missed deadlines").next().filter(|before| before.len() < text.len());
-        let missed = before.and_then(|before| before.rsplit(' ').next()?.parse().ok());
-        self.missed = missed.unwrap_or(0);
+        let before = |words| text.split(words).next().filter(|before| before.len() < text.len());
+        before(" samples in ").ok_or_else(|| format!("no summary: {text:?}"))?;
+        let number = before(" missed deadlines").and_then(|before| before.rsplit(' ').next());
+        self.missed = number.map_or(Ok(0), |n| n.parse().map_err(|_| format!("no number in {text:?}")))?;
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use super::Setting;
 use crate::profiler::Run;
 use crate::stacks::Folded;
 use crate::target::Target;
-use crate::verdict::{Checked, Score, Trouble, ensure};
+use crate::verdict::{Checked, Score, Trouble, ensure, patiently};
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -35,15 +35,15 @@ pub fn run(setting: &Setting, score: &mut Score) -> Checked {
     score.enter("contract: help", help(setting));
     score.enter("contract: version", version(setting));
     for (words, message) in REFUSED {
-        score.enter(&format!("contract: refused {words:?}"), refused(setting, words, message));
+        score.enter(&format!("contract: refused {words:?}"), patiently(|| refused(setting, words, message)));
     }
-    score.enter("contract: not Python", not_python(setting));
-    score.enter("contract: not there", not_there(setting));
-    let long = Trouble::Skipped("no 32-bit program on this machine".into());
-    score.enter("contract: 32-bit process", Err(long));
+    score.enter("contract: not Python", patiently(|| not_python(setting)));
+    score.enter("contract: not there", patiently(|| not_there(setting)));
+    let absent = Trouble::Skipped("no 32-bit program on this machine".into());
+    score.enter("contract: 32-bit process", Err(absent));
     let mut target = setting.start("spin.py", &["1"])?;
     for (name, check) in ON_TARGET {
-        score.enter(&format!("contract: {name}"), check(setting, &target));
+        score.enter(&format!("contract: {name}"), patiently(|| check(setting, &target)));
     }
     score.enter("contract: target undisturbed", target.undisturbed());
     Ok(())

@@ -3,7 +3,7 @@
 use super::Setting;
 use crate::stacks::Folded;
 use crate::target::{self, Target};
-use crate::verdict::{Checked, Score, Trouble, ensure};
+use crate::verdict::{Checked, Score, Trouble, ensure, patiently};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
@@ -13,18 +13,18 @@ const SOON: Duration = Duration::from_millis(50);
 const GRACE: Duration = Duration::from_millis(100);
 
 pub fn run(setting: &Setting, score: &mut Score) -> Checked {
-    score.enter("ending: target exits", target_ends(setting, None));
-    score.enter("ending: target is killed", target_ends(setting, Some("KILL")));
+    score.enter("ending: target exits", patiently(|| target_ends(setting, None)));
+    score.enter("ending: target is killed", patiently(|| target_ends(setting, Some("KILL"))));
     Ok(())
 }
 
 /// Signals to the profiler and to the target.
 pub fn signals(setting: &Setting, score: &mut Score) -> Checked {
     for name in ["INT", "TERM", "HUP"] {
-        score.enter(&format!("signals: SIG{name}"), interrupted(setting, name));
+        score.enter(&format!("signals: SIG{name}"), patiently(|| interrupted(setting, name)));
     }
     score.enter("signals: profiler is killed", killed(setting));
-    score.enter("signals: target is stopped and goes on", stopped(setting));
+    score.enter("signals: target is stopped and goes on", patiently(|| stopped(setting)));
     Ok(())
 }
 

@@ -34,7 +34,7 @@ fn stacks(setting: &Setting, functions: u32, count: u32, memory: u64) -> Checked
     ensure(wrong.is_none(), || format!("impossible: {wrong:?}"))?;
     let (total, distinct) = (folded.total(), folded.stacks.len());
     ensure(total <= sampling.count + 2, || format!("{total} samples of {}", sampling.count))?;
-    ensure(total >= 100, || format!("only {total} samples of {}", sampling.count))?;
+    ensure(total >= 20, || format!("only {total} samples of {}", sampling.count))?;
     super::hardly_failed(&folded)?;
     ensure(memory == u64::MAX || folded.cut == 0, || format!("{} cut", folded.cut))?;
     ensure(run.peak <= memory, || format!("{} KiB for {distinct} stacks", run.peak))
