@@ -28,7 +28,7 @@ class Plan:
     def __init__(self, quick, rounds, urgent):
         self.quick, self.urgent = quick, urgent
         self.rounds = rounds or (1 if quick else 3)
-        self.short, self.long = (0.4, 1.2) if quick else (1.0, 3.0)
+        self.short, self.long = (0.4, 1.2) if quick else (0.8, 2.4)
         self.window = 0.7 if quick else 1.5
         self.dumps = 7 if quick else 15
 
@@ -104,7 +104,7 @@ class Bench:
                     with self.new_target(spec) as target:
                         rate = 200 if self.plan.quick else 100
                         for key, seconds in (("short", self.plan.short), ("long", self.plan.long)):
-                            row[key] = self.runner.calls(profiler, target, rate, seconds + 2 * profiler.start_up)
+                            row[key] = self.runner.calls(profiler, target, rate, seconds + 4 * profiler.start_up)
                 except Failed as failed:
                     row["error"] = str(failed)
                 with lock:
@@ -121,7 +121,7 @@ class Bench:
         names = ["none"] + self.names(wanted)
         setup.say("slowdown, %s: %s" % (spec, ", ".join(names)))
         target = self.target(spec)
-        for turn in range(self.plan.rounds * 2):
+        for turn in range(self.plan.rounds):
             for index in range(len(names)):
                 name = names[(index + turn) % len(names)]
                 before = self.speed(target)

@@ -19,8 +19,10 @@ class Profiler:
     versions = ((2, 7), (3, 15))
     # Whether it has to be told by a signal when to end.
     interrupted = True
-    # Seconds that it may need to come up.
+    # Seconds that it may need to come up; under strace several times as many.
     start_up = 0.0
+    # Whether it can be told how many samples to take: then it is, under strace.
+    counted = False
 
     def __init__(self, name, command, options=()):
         self.name, self.program, self.options = name, command, list(options)
@@ -57,11 +59,15 @@ class Pyflame(Profiler):
 
 
 class PySpy(Profiler):
-    versions = ((2, 7), (3, 15))
+    start_up = 0.2
+    counted = True
 
     def command(self, pid, rate, seconds, out, shape):
         return self.program + ["record", "-p", str(pid), "-i", "-f", "raw", "-r", "%d" % (rate or 1000000),
                                "-o", out] + self.options
+
+    def counted_command(self, pid, samples, out):
+        return self.command(pid, samples, None, out, None) + ["-d", "1"]
 
     def dump(self, pid):
         return self.program + ["dump", "-p", str(pid)]

@@ -12,6 +12,8 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 # How long a program may take to come up, on a machine that is busy.
 PATIENCE = 60
+# Samples a second of those that are told how many to take.
+COUNTED = 50
 # A run that waited for its processor for more of its time is made again.
 DISTURBED = 0.1
 
@@ -95,8 +97,15 @@ class Runner:
 
     def start(self, profiler, target, rate, seconds, strace=None):
         out = tempfile.mktemp(dir=self.directory, prefix="out.")
-        command = profiler.command(target.pid, rate, seconds, out, target.shape)
-        process, base = self.launch(command, seconds if profiler.interrupted else seconds + PATIENCE, strace)
+        if strace and profiler.counted:
+            # Of many threads fewer: every sample is thousands of calls.
+            samples = max(5, int(COUNTED * seconds / (1 if target.shape.threads < 10 else 5)))
+            command = profiler.counted_command(target.pid, samples, out)
+            limit = 2 * PATIENCE
+        else:
+            command = profiler.command(target.pid, rate, seconds, out, target.shape)
+            limit = seconds if profiler.interrupted else seconds + PATIENCE
+        process, base = self.launch(command, limit, strace)
         return process, base, out
 
     def finish(self, profiler, target, started, seconds):

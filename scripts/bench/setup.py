@@ -5,14 +5,18 @@ import platform
 import re
 import subprocess
 import sys
+import time
 import zipfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 CACHE = os.environ.get("PYFLAME_BENCH") or os.path.expanduser("~/.cache/pyflame/bench")
 
 
+STARTED = time.monotonic()
+
+
 def say(text):
-    print("bench: " + text, file=sys.stderr, flush=True)
+    print("bench: %4.0f s: %s" % (time.monotonic() - STARTED, text), file=sys.stderr, flush=True)
 
 
 def quietly(command, timeout=600):

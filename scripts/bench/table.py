@@ -5,6 +5,8 @@ from shapes import AIO, CHURN, F50, F5000, FRESH, GENS, S20, S200, T2, T66
 
 # More wrong samples than this, and nothing that a run says is believed.
 MOST_WRONG = 0.01
+# The same under strace, which makes every call some 20 times as long, so that more changes from one to the next.
+MOST_WRONG_TRACED = 0.25
 MICRO = 1e6
 COLUMNS = ["pyflame", "py-spy", "austin", "sampling", "bare"]
 TITLES = {"sampling": "profiling.sampling", "bare": "bare loop"}
@@ -21,6 +23,9 @@ class Figure:
     def median(self):
         return statistics.median(self.values) if self.values and not self.refused else None
 
+    def given(self):
+        return bool(self.values or self.refused)
+
     def text(self, form):
         if self.refused:
             return "*%s*" % self.refused
@@ -33,7 +38,7 @@ class Figure:
 NOTHING = Figure()
 
 
-def refusal(rows):
+def refusal(rows, most_wrong=MOST_WRONG):
     """Why the samples of some runs are not believed, or None."""
     errors = [row["error"] for row in rows if row and "error" in row]
     if errors:
@@ -42,7 +47,7 @@ def refusal(rows):
     wrong = sum(row.get("wrong", 0) for row in rows if row)
     full = sum(row.get("full", 0) for row in rows if row)
     if any(row and "right" in row for row in rows):
-        if wrong > MOST_WRONG * (right + wrong):
+        if wrong > most_wrong * (right + wrong):
             return "%.1f %% wrong" % (100 * wrong / (right + wrong))
         if not full:
             return "no whole stacks"
@@ -86,8 +91,11 @@ class Raw:
 
     def rate(self, spec, name):
         """Samples a second back to back, not counting the time that others had the processor."""
-        return self.marginal(spec, 0, name,
-                             lambda a, b, more: more / ((b["wall"] - a["wall"]) - (b["delay"] - a["delay"])))
+        def rate(a, b, more):
+            wall, delay, cpu = (b[key] - a[key] for key in ("wall", "delay", "cpu"))
+            return more / max(wall - delay, cpu)
+
+        return self.marginal(spec, 0, name, rate)
 
     def delivered(self, spec, rate, name):
         return self.marginal(spec, rate, name, lambda a, b, more: 100 * more / rate / (b["wall"] - a["wall"]))
@@ -134,12 +142,12 @@ class Raw:
         if not rows:
             return NOTHING
         runs = [row.get(key) or {"error": row.get("error")} for row in rows for key in ("short", "long")]
-        refused = refusal(runs)
+        refused = refusal(runs, MOST_WRONG_TRACED)
         values = []
         for row in rows:
             if refused != "failed":
                 more = row["long"]["rounds"] - row["short"]["rounds"]
-                if more > 10:
+                if more >= 5:
                     values.append((row["long"]["calls"]["total"] - row["short"]["calls"]["total"]) / more)
         return Figure(values, refused or (None if values else "too few samples"))
 
@@ -202,7 +210,7 @@ class Row:
         return "| " + " | ".join([self.what, cells[0], self.bar, verdict] + cells[1:]) + " |"
 
     def given(self):
-        return any(figure.values or figure.refused for figure in self.cells.values())
+        return any(figure.given() for figure in self.cells.values())
 
 
 def at_most(figure, limit):
@@ -308,13 +316,6 @@ def rows_of(raw):
     return [row for row in rows if row.given()]
 
 
-def size_rows(sizes):
-    rows = []
-    for what, key in (("KiB of the program", "program"), ("… with all that it needs", "all")):
-        rows.append(Row(what, whole, {name: Figure([size[key] / 1024]) for name, size in sizes.items()}))
-    return rows
-
-
 def markdown(report):
     """The table, with what it was made on."""
     machine = report["machine"]
@@ -331,14 +332,25 @@ def markdown(report):
     if absent:
         lines.append("Went without: " + ", ".join(absent) + ".")
     lines.append("Median of %d round%s (least–greatest). A figure in italics was refused: more than %d %% of the "
-                 "samples were wrong, or there were none." % (report["rounds"], "s" * (report["rounds"] != 1),
-                                                              100 * MOST_WRONG))
-    head = ["", columns[0], "bar", ""] + [TITLES.get(column, column) for column in columns[1:]]
+                 "samples were wrong (counting system calls, under strace: %d %%), or there were too few." % (
+                     report["rounds"], "s" * (report["rounds"] != 1), 100 * MOST_WRONG, 100 * MOST_WRONG_TRACED))
     for version, raw in report["pythons"].items():
-        lines += ["", "### CPython " + version, "", "| " + " | ".join(head) + " |",
-                  "|" + "---|" * len(head)]
-        rows = rows_of(Raw(raw)) + size_rows(report["sizes"])
-        lines += [row.text(columns) for row in rows]
+        rows = rows_of(Raw(raw))
+        here = [column for column in columns if any(row.cells.get(column, NOTHING).given() for row in rows)]
+        head = [""] + titles(here[:1]) + ["bar", ""] + titles(here[1:])
+        lines += ["", "### CPython " + version, ""] + heading(head) + [row.text(here) for row in rows]
         judged = [row for row in rows if row.passed is not None]
         lines += ["", "%d of %d bars reached." % (sum(row.passed for row in judged), len(judged))]
+    sizes = [column for column in columns if column in report["sizes"]]
+    lines += ["", "### On disk", ""] + heading([""] + titles(sizes))
+    for what, key in (("KiB of the program", "program"), ("KiB with all that it needs", "all")):
+        lines.append("| " + " | ".join([what] + [whole(report["sizes"][name][key] / 1024) for name in sizes]) + " |")
     return "\n".join(lines)
+
+
+def titles(columns):
+    return [TITLES.get(column, column) for column in columns]
+
+
+def heading(cells):
+    return ["| " + " | ".join(cells) + " |", "|" + "---|" * len(cells)]
