@@ -1,7 +1,7 @@
 //! Finding the interpreter: from a process to its version, its layout and its roots.
 //!
 //! By memory first, since what is mapped is right even when the file was deleted, replaced or lies where we cannot
-//! open it; by files where a symbol is not exported. [`ATTEMPTS`] is tried in order, and a find counts only if a walk
+//! open it; by files where a symbol is not exported. `ATTEMPTS` is tried in order, and a find counts only if a walk
 //! from it yields a thread: a program can hold a dead copy of the runtime beside the live one.
 
 use crate::elf::{File, Image, Refusal, Segment, Symbol};
@@ -16,7 +16,7 @@ use crate::sys::file::Open;
 use crate::sys::proc::Path;
 use crate::sys::remote::Remote;
 use crate::target::{Images, Mapped, Rank};
-use crate::text::leading_decimal;
+use crate::text::{self, leading_decimal};
 use rustix::process::Pid;
 
 /// An interpreter, ready to be walked.
@@ -312,11 +312,15 @@ fn text_version(search: &Search<'_>, symbols: &Symbols) -> Option<u64> {
     let mut found = None;
     for segment in image.segments().filter(|segment| segment.readable && !segment.writable) {
         scan(search.memory, &segment, &mut |_, window| {
-            // The digit, and the dot behind it.
-            let starts = window.windows(2).enumerate().filter(|(_, two)| two[1] == b'.');
-            let starts = starts.filter_map(|(start, _)| window.get(start..));
+            let mut rest = window;
+            let mut starts = core::iter::from_fn(|| {
+                let dot = text::find(b'.', rest)?;
+                let start = rest.get(dot.saturating_sub(1)..);
+                rest = rest.get(dot + 1..)?;
+                start
+            });
             let fits = |hex: &u64| versions::row_of(versions::minor_of(*hex)).is_some();
-            found = starts.filter_map(spelled_version).find(fits);
+            found = starts.by_ref().filter_map(spelled_version).find(fits);
             found.is_some()
         });
         if found.is_some() {

@@ -13,6 +13,7 @@
 //! 4,095 bytes, each at most four times as long when escaped: a buffer of 20 KiB holds any line.
 
 use crate::memory::Addr;
+use crate::text;
 
 /// What the kernel adds to the name of a file that was removed or replaced.
 const DELETED: &[u8] = b" (deleted)";
@@ -107,7 +108,7 @@ impl<'a> Iterator for Lines<'a> {
 
 /// Takes what stands before the next `end`, and `end` itself, off the front of `rest`.
 fn field<'a>(rest: &mut &'a [u8], end: u8) -> Option<&'a [u8]> {
-    let (field, behind) = rest.split_at_checked(rest.iter().position(|&byte| byte == end)?)?;
+    let (field, behind) = rest.split_at_checked(text::find(end, rest)?)?;
     *rest = behind.get(1..)?;
     Some(field)
 }

@@ -45,6 +45,12 @@ pub fn leading_decimal(text: &[u8]) -> Option<(u64, &[u8])> {
     Some((decimal(digits)?, rest))
 }
 
+/// Where `byte` first is in `within`. One place that finds bytes, since memchr brings a copy of itself to each.
+#[inline(never)]
+pub fn find(byte: u8, within: &[u8]) -> Option<usize> {
+    memchr::memchr(byte, within)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,7 +9,7 @@
 //! ...                       sizes of structs and offsets in them, eight bytes each
 //! ```
 //!
-//! Each minor version inserts entries, so everything behind them moves; the table has no length. [`SHAPES`] holds a row
+//! Each minor version inserts entries, so everything behind them moves; the table has no length. `SHAPES` holds a row
 //! for each of them. A version that is newer than the last row is read as if it had the shape of that row.
 
 use super::layout::*;
