@@ -133,7 +133,7 @@ fn rows() -> impl Iterator<Item = Row> {
     let lines = OPTIONS.as_bytes().split(|&byte| byte == b'\n');
     NAMES.iter().zip(lines).filter_map(|(&name, line)| {
         let [_, _, _, short, _, _, b'-', b'-', rest @ ..] = line else { return None };
-        let end = rest.iter().position(|byte| b" =".contains(byte))?;
+        let end = rest.iter().position(|byte| matches!(byte, b' ' | b'='))?;
         let (long, rest) = rest.split_at_checked(end)?;
         Some(Row { name, short: *short, long, takes_value: rest.starts_with(b"=") })
     })

@@ -62,7 +62,7 @@ pub enum Usage<'a> {
 /// Writes `error` as one line or more. Scripts know the beginnings of some, so no name stands in front.
 pub fn explain(error: &Error<'_>, out: &mut impl Sink) {
     words(error, out);
-    if *error != Error::Usage(Usage::Target) {
+    if !matches!(error, Error::Usage(Usage::Target)) {
         out.put(b"\n");
     }
 }

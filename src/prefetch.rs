@@ -229,8 +229,10 @@ impl<M: Gather> Prefetch<M> {
         let at = base.plus(low.into());
         let (number, offset) = (at.0 / PAGE, (at.0 % PAGE) as usize);
         let end = offset + (high - low) as usize;
+        let mut words = [0; N];
         if end > PAGE as usize {
-            return self.words_apart(sight, base, items, moving);
+            self.words_apart(sight, base, items, moving, &mut words)?;
+            return Ok(words);
         }
         let state = &mut *self.state.borrow_mut();
         let index = self.locate(state, sight, number, (offset, end))?;
@@ -240,7 +242,6 @@ impl<M: Gather> Prefetch<M> {
         let (before, after) = self.copies(sight, page)?;
         let first = (offset as u32).wrapping_sub(low);
         let (before, after) = (before.wrapping_add(first), after.wrapping_add(first));
-        let mut words = [0; N];
         for (value, item) in words.iter_mut().zip(items) {
             let (offset, size) = (item.offset, item.size as usize);
             *value = word(state.buffer, after.wrapping_add(offset), size).ok_or(Miss::Fault)?;
@@ -266,14 +267,14 @@ impl<M: Gather> Prefetch<M> {
 
     /// The same for a struct that lies on two pages.
     #[cold]
-    fn words_apart<const N: usize>(
+    fn words_apart(
         &self,
         sight: Sight,
         base: Addr,
-        items: &[Item; N],
+        items: &[Item],
         moving: bool,
-    ) -> Result<[u64; N], Miss> {
-        let mut words = [0; N];
+        words: &mut [u64],
+    ) -> Result<(), Miss> {
         for (value, item) in words.iter_mut().zip(items) {
             let at = base.plus(item.offset.into());
             if at.0 % PAGE + u64::from(item.size) > PAGE {
@@ -284,7 +285,7 @@ impl<M: Gather> Prefetch<M> {
                 [*value] = self.words(sight, at, &[item], moving)?;
             }
         }
-        Ok(words)
+        Ok(())
     }
 
     /// Where the copies of a page are that `sight` compares at this moment; the same twice where it needs one.
