@@ -11,7 +11,7 @@
 
 use crate::cli::Mode;
 use crate::locate::Interpreter;
-use crate::memory::{Addr, Memory, Miss};
+use crate::memory::{Memory, Miss};
 use crate::prefetch::{Moment, Prefetch, STILL_FRAMES, Sight};
 use crate::profile::{Frame, Profile};
 use crate::python::code::{Codes, Context, Found};
@@ -69,6 +69,8 @@ pub struct Sampler {
     stopper: Stopper,
     /// The thread that was in a system call when it was stopped last.
     called: Option<Pid>,
+    /// The last `pthread_t` that the kernel's thread id was looked up for.
+    native: Option<(u64, Pid)>,
     /// Samples in a row that gave nothing but failures.
     fruitless: u32,
 }
@@ -149,6 +151,7 @@ impl Sampler {
             history: History::new(choice.mode),
             stopper: Stopper::new(choice.mode != Mode::Nonblocking, child),
             called: None,
+            native: None,
             fruitless: 0,
         }
     }
@@ -178,6 +181,7 @@ impl Sampler {
         self.prefetch.adopt(remote, interpreter.layout.frame.room);
         self.codes.forget();
         self.known = 0;
+        self.native = None;
         self.interpreter = interpreter;
         self.fruitless = 0;
     }
@@ -271,9 +275,10 @@ impl Sampler {
         &self.interpreter
     }
 
-    fn fetch(&mut self, only: Option<Addr>) -> bool {
+    /// Reads `thread` anew; with all the others where it is the only one.
+    fn fetch(&mut self, thread: Thread) -> bool {
         self.codes.next_fetch();
-        self.prefetch.fetch(only)
+        self.prefetch.fetch((self.threads.len() > 1).then_some(thread.state))
     }
 
     /// Gets the stack of `thread` into `path`; whether it is proven.
@@ -301,7 +306,7 @@ impl Sampler {
             if last == Look::New && self.confirm(profile, thread) {
                 return true;
             }
-            if !self.fetch(Some(thread.state)) {
+            if !self.fetch(thread) {
                 return false;
             }
             last = self.look(profile, thread, false);
@@ -322,7 +327,7 @@ impl Sampler {
         }
         self.before.copy_from(&self.seen);
         for _ in 1..CONFIRMING {
-            if !self.fetch(Some(thread.state)) {
+            if !self.fetch(thread) {
                 return false;
             }
             match self.look(profile, thread, false) {
@@ -347,6 +352,7 @@ impl Sampler {
     /// Stops `thread` for one look. Whether that gave its stack.
     fn stopped_look(&mut self, profile: &mut Profile, thread: Thread) -> bool {
         let Some(tid) = self.native_id(thread) else { return false };
+        self.note_native(thread, tid);
         // One that waits in a system call holds still anyway, and it is not to be woken time and again.
         if self.called == Some(tid) && !target::on_processor(self.pid, tid) {
             return self.look_again(profile, thread, Look::Moved, false);
@@ -354,13 +360,21 @@ impl Sampler {
         let Some(still) = self.stopper.stop(tid) else { return false };
         self.called = matches!(&still, Still::Stopped(stopped) if stopped.in_call()).then_some(tid);
         profile.counts.stopped += 1;
-        let look =
-            if self.fetch(Some(thread.state)) { self.look(profile, thread, true) } else { Look::Unproven };
+        let look = if self.fetch(thread) { self.look(profile, thread, true) } else { Look::Unproven };
         drop(still);
         if look == Look::New {
             self.learn_calls();
         }
         matches!(look, Look::Proven | Look::New)
+    }
+
+    /// Remembers where before 3.11 the kernel's id of a thread has to be looked up.
+    fn note_native(&mut self, thread: Thread, tid: Pid) {
+        let fields = &self.interpreter.layout.thread;
+        if fields.native.is_none() {
+            let pthread = self.prefetch.with(Sight::Once).load(thread.state, fields.ident);
+            self.native = pthread.ok().map(|pthread| (pthread, tid));
+        }
     }
 
     /// The kernel's id of a thread.
@@ -375,7 +389,8 @@ impl Sampler {
             return Pid::from_raw(tid??.try_into().ok()?);
         }
         let pthread = memory.load(thread.state, fields.ident).ok()?;
-        target::native_id(self.remote(), self.pid, pthread)
+        let known = self.native.filter(|(known, _)| *known == pthread).map(|(_, tid)| tid);
+        known.or_else(|| target::native_id(self.remote(), self.pid, pthread))
     }
 
     /// One look at `thread` in what was fetched. `stopped`: nothing of it can move.
