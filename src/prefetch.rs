@@ -7,9 +7,9 @@
 //! running target changes them meanwhile ([`Sight`]):
 //!
 //! ```text
-//! one call:   roots | edge  deep  still  once  still  once  hot | ... the next thread ... | code
-//!                                 copy 0  ^    copy 1  ^    copy 2
-//!                                     moment 0     moment 1
+//! one call:   roots | deep  still  once  still  once  hot | ... the next thread ... | code
+//!                           copy 0  ^    copy 1  ^    copy 2
+//!                               moment 0     moment 1
 //! ```
 //!
 //! Ranges are copied in this order. What has the same bytes in the copies before and after a moment held still at
@@ -43,9 +43,7 @@ pub enum Sight {
     Still(usize),
     /// As it was just after the moment: what may change while its frame lives.
     Glimpse,
-    /// The oldest `Still` frame, before all that is deeper.
-    Edge,
-    /// Too old to change while one call reads, as long as the frame at the edge did not.
+    /// Too old to change while one call reads, as long as the oldest `Still` frame did not.
     Deep,
     /// Once, after the frames: what proves that a code object is the one that is known.
     Code,
@@ -59,7 +57,7 @@ impl Sight {
             Sight::Root => Part::Root,
             Sight::Once => Part::Once,
             Sight::Still(_) | Sight::Glimpse => Part::Still,
-            Sight::Edge | Sight::Deep => Part::Deep,
+            Sight::Deep => Part::Deep,
             Sight::Code => Part::Code,
             Sight::Aside => Part::Aside,
         }
@@ -68,7 +66,6 @@ impl Sight {
     const fn depth(self) -> usize {
         match self {
             Sight::Still(depth) => depth,
-            Sight::Deep => usize::MAX,
             _ => 0,
         }
     }
@@ -123,8 +120,6 @@ pub struct Prefetch<M> {
     group: Cell<u64>,
     moment: Cell<Moment>,
     late: Cell<bool>,
-    /// Place in the buffer and address of the frame at the edge.
-    edge: Cell<(u32, u64)>,
 }
 
 struct State {
@@ -147,7 +142,6 @@ impl<M: Gather> Prefetch<M> {
             group: Cell::new(0),
             moment: Cell::new(Moment::First),
             late: Cell::new(false),
-            edge: Cell::new((0, 0)),
         }
     }
 
@@ -197,7 +191,6 @@ impl<M: Gather> Prefetch<M> {
     pub fn enter(&self, thread: Addr, moment: Moment) {
         self.group.set(thread.0);
         self.moment.set(moment);
-        self.edge.set((0, 0));
     }
 
     /// Whether anything since the last fetch had to be read on its own. Such reads are good to learn from, but prove
@@ -259,25 +252,7 @@ impl<M: Gather> Prefetch<M> {
                 return Err(Miss::Moved);
             }
         }
-        if self.is_disordered(sight, after.wrapping_add(offset as u32), at) {
-            self.late.set(true);
-            state.plan.reorder();
-        }
         Ok(words)
-    }
-
-    /// Whether a frame was copied before one that has to come first. Pages are in order as of the last time that the
-    /// plan changed, so that can be.
-    fn is_disordered(&self, sight: Sight, place: u32, at: Addr) -> bool {
-        match sight {
-            Sight::Edge => self.edge.set((place, at.0)),
-            Sight::Deep => {
-                let (edge, address) = self.edge.get();
-                return place < edge && at.0 / PAGE != address / PAGE;
-            }
-            _ => {}
-        }
-        false
     }
 
     /// Words for which there is no room in the plan or in the buffer.
