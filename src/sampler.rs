@@ -67,6 +67,8 @@ pub struct Sampler {
     before: List<Seen>,
     history: History,
     stopper: Stopper,
+    /// The last look failed because its thread moved.
+    moved: bool,
     /// The thread that was in a system call when it was stopped last.
     called: Option<Pid>,
     /// The last `pthread_t` that the kernel's thread id was looked up for.
@@ -150,6 +152,7 @@ impl Sampler {
             before: List::new(storage.before),
             history: History::new(choice.mode),
             stopper: Stopper::new(choice.mode != Mode::Nonblocking, child),
+            moved: false,
             called: None,
             native: None,
             fruitless: 0,
@@ -297,7 +300,8 @@ impl Sampler {
                 return true;
             }
         }
-        may_stop && self.stopped_look(profile, thread)
+        // One that was waiting when the threads were listed, and moves, has begun to run since.
+        self.stopper.may_stop() && (thread.running || self.moved) && self.stopped_look(profile, thread)
     }
 
     /// Looks until a look is proven, or there were too many.
@@ -320,11 +324,6 @@ impl Sampler {
     /// Whether further looks show the same frames, so that the new calls in it can be believed. Where the last of them
     /// shows another stack, of calls that are known, that one will do.
     fn confirm(&mut self, profile: &mut Profile, thread: Thread) -> bool {
-        if !thread.running {
-            // It would have had to begin to run, and to call, within this very look.
-            self.learn_calls();
-            return true;
-        }
         self.before.copy_from(&self.seen);
         for _ in 1..CONFIRMING {
             if !self.fetch(thread) {
@@ -342,10 +341,10 @@ impl Sampler {
 
     fn learn_calls(&mut self) {
         self.known = self.path.len();
-        for two in self.path.items().windows(2) {
-            if let [caller, callee] = two {
-                self.codes.learn_call(&caller.found, callee.found.serial);
-            }
+        let mut caller = None;
+        for step in self.path.items() {
+            self.codes.learn_call(caller, step.found.serial);
+            caller = Some(&step.found);
         }
     }
 
@@ -395,6 +394,12 @@ impl Sampler {
 
     /// One look at `thread` in what was fetched. `stopped`: nothing of it can move.
     fn look(&mut self, profile: &mut Profile, thread: Thread, stopped: bool) -> Look {
+        let look = self.look_twice(profile, thread, stopped);
+        self.moved = look == Look::Moved;
+        look
+    }
+
+    fn look_twice(&mut self, profile: &mut Profile, thread: Thread, stopped: bool) -> Look {
         let layout = &self.interpreter.layout;
         for moment in [Moment::First, Moment::Second] {
             self.prefetch.enter(thread.state, moment);
@@ -448,7 +453,7 @@ impl Sampler {
                 }
             };
             // The calls of the part that is the same are known.
-            if last.is_none() && caller.is_some_and(|caller| !self.codes.is_call(&caller, found.serial)) {
+            if last.is_none() && !self.codes.is_call(caller.as_ref(), found.serial) {
                 look = Look::New;
                 self.known = self.known.min(place);
             }

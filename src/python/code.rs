@@ -345,28 +345,28 @@ impl Codes {
         Ok(id)
     }
 
-    /// Whether code object `callee` is known to be called from the position of `caller`.
-    pub fn is_call(&mut self, caller: &Found, callee: u32) -> bool {
-        let Some(at) = self.located.get_mut(caller.located) else { return false };
-        if at.callee == callee {
+    /// Whether code object `callee` is known to be called from the position of `caller`, or without one by the
+    /// interpreter itself: the root of a stack. A generator that is just being resumed has no caller either, for a moment.
+    pub fn is_call(&mut self, caller: Option<&Found>, callee: u32) -> bool {
+        let at = caller.and_then(|caller| self.located.get_mut(caller.located));
+        if at.as_ref().is_some_and(|at| at.callee == callee) {
             return true;
         }
-        let (call, calls) = (call_of(caller, at.position, callee), self.calls.items());
+        let (call, calls) = (call_of(caller, at.as_deref(), callee), self.calls.items());
         let known = self.call_index.find(call, |id| calls.get(id as usize) == Some(&call)).is_some();
-        if known {
+        if let Some(at) = at.filter(|_| known) {
             at.callee = callee;
         }
         known
     }
 
     /// Remembers that it is.
-    pub fn learn_call(&mut self, caller: &Found, callee: u32) {
+    pub fn learn_call(&mut self, caller: Option<&Found>, callee: u32) {
         if self.is_call(caller, callee) {
             return;
         }
-        let Some(at) = self.located.get_mut(caller.located) else { return };
-        at.callee = callee;
-        let call = call_of(caller, at.position, callee);
+        let at = caller.and_then(|caller| self.located.get(caller.located));
+        let call = call_of(caller, at, callee);
         if self.keep_call(call).is_err() {
             self.calls.truncate(0);
             self.call_index.clear();
@@ -383,8 +383,9 @@ impl Codes {
 
 /// A digest of 64 bits tells calls apart well enough: among a million of them two are alike with a probability of
 /// 1 in 30 million.
-fn call_of(caller: &Found, position: i64, callee: u32) -> Call {
-    hash_words(&[u64::from(caller.serial) << 32 | u64::from(callee), position as u64])
+fn call_of(caller: Option<&Found>, at: Option<&Located>, callee: u32) -> Call {
+    let (serial, position) = (caller.map_or(0, |caller| caller.serial), at.map_or(0, |at| at.position));
+    hash_words(&[u64::from(serial) << 32 | u64::from(callee), position as u64])
 }
 
 fn print<M: Gather>(prefetch: &Prefetch<M>, layout: &Layout, code: Addr) -> Result<Print, Miss> {
