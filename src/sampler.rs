@@ -31,7 +31,12 @@ const TRIES_NONBLOCKING: u32 = 8;
 /// Looks in a row that have to show a stack with a new call. On a target whose calls take less than a microsecond one
 /// look in 20 shows a stack that never was; that so many show the same one has not been seen.
 const CONFIRMING: u32 = 5;
+/// The same for the root of a stack.
+const CONFIRMING_ROOT: u32 = 24;
 
+/// Looks at a thread that has been told to stop and has not done so, and the time from one to the next, in ns.
+const LATE_LOOKS: u32 = 64;
+const LATE_PAUSE: clock::Nanos = 200_000;
 /// Samples in a row that give nothing before the process is looked at anew.
 const FRUITLESS: u32 = 3;
 
@@ -324,6 +329,9 @@ impl Sampler {
     /// Whether further looks show the same frames, so that the new calls in it can be believed. Where the last of them
     /// shows another stack, of calls that are known, that one will do.
     fn confirm(&mut self, profile: &mut Profile, thread: Thread) -> bool {
+        if !self.confirm_root(profile, thread) {
+            return false;
+        }
         self.before.copy_from(&self.seen);
         for _ in 1..CONFIRMING {
             if !self.fetch(thread) {
@@ -337,6 +345,29 @@ impl Sampler {
         }
         self.learn_calls();
         true
+    }
+
+    /// Whether the root of the last look is one, as further looks show. A generator changes between having a caller and
+    /// having none with every item, so that takes more of them; but they need have nothing in common but the root.
+    fn confirm_root(&mut self, profile: &mut Profile, thread: Thread) -> bool {
+        let Some(root) = self.path.get(0).map(|step| step.found.serial) else { return true };
+        let mut same = 0;
+        for _ in 0..4 * CONFIRMING_ROOT {
+            if same == CONFIRMING_ROOT || self.codes.is_call(None, root) {
+                self.codes.learn_call(None, root);
+                return true;
+            }
+            if !self.fetch(thread) {
+                return false;
+            }
+            if matches!(self.look(profile, thread, false), Look::Proven | Look::New) {
+                if self.path.get(0).map(|step| step.found.serial) != Some(root) {
+                    return false;
+                }
+                same += 1;
+            }
+        }
+        false
     }
 
     fn learn_calls(&mut self) {
@@ -356,15 +387,31 @@ impl Sampler {
         if self.called == Some(tid) && !target::on_processor(self.pid, tid) {
             return self.look_again(profile, thread, Look::Moved, false);
         }
-        let Some(still) = self.stopper.stop(tid) else { return false };
-        self.called = matches!(&still, Still::Stopped(stopped) if stopped.in_call()).then_some(tid);
-        profile.counts.stopped += 1;
-        let look = if self.fetch(thread) { self.look(profile, thread, true) } else { Look::Unproven };
-        drop(still);
-        if look == Look::New {
+        for _ in 0..LATE_LOOKS {
+            match self.stopper.stop(tid) {
+                None => return false,
+                Some(Still::Stopped(stopped)) => {
+                    profile.counts.stopped += 1;
+                    self.called = stopped.in_call().then_some(tid);
+                    return self.fetch(thread) && self.accept(profile, thread, true);
+                }
+                // It is on no processor, so it does not move; at least not as long as a virtual one is given to it.
+                Some(Still::Late) if self.fetch(thread) && self.accept(profile, thread, false) => {
+                    return true;
+                }
+                Some(Still::Late) => clock::wait_for_child(LATE_PAUSE),
+            }
+        }
+        false
+    }
+
+    /// A look that is the last word, new calls and all.
+    fn accept(&mut self, profile: &mut Profile, thread: Thread, stopped: bool) -> bool {
+        let look = self.look(profile, thread, stopped);
+        if stopped && look == Look::New {
             self.learn_calls();
         }
-        matches!(look, Look::Proven | Look::New)
+        look == Look::Proven || stopped && look == Look::New
     }
 
     /// Remembers where before 3.11 the kernel's id of a thread has to be looked up.
@@ -469,7 +516,7 @@ impl Sampler {
             return false;
         }
         let Some(&thread) = self.threads.get(index as u32) else { return false };
-        !thread.running && self.native_id(thread).is_some_and(|tid| !target::on_processor(self.pid, tid))
+        !thread.running && self.native_id(thread).is_none_or(|tid| !target::on_processor(self.pid, tid))
     }
 }
 

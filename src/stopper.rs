@@ -12,7 +12,7 @@ const LATE: usize = 8;
 pub enum Still {
     /// It was stopped.
     Stopped(Stopped),
-    /// It cannot run, and will stop before it does; then it has to be attended to.
+    /// It is on no processor, and will stop before it goes on; then it has to be attended to.
     Late,
 }
 
@@ -44,10 +44,12 @@ impl Stopper {
     /// Makes thread `tid` stand still until what is returned is gone. None when it has ended, or when that is refused,
     /// which is then not tried again.
     pub fn stop(&mut self, tid: Pid) -> Option<Still> {
-        self.attend();
-        if self.late.iter().flatten().any(|tracee| tracee.tid() == tid) {
-            return Some(Still::Late);
+        let is_it = |tracee: &Option<Tracee>| tracee.as_ref().is_some_and(|tracee| tracee.tid() == tid);
+        if let Some(place) = self.late.iter().position(is_it) {
+            let stop = self.late.get_mut(place)?.take()?.poll();
+            return self.settle(place, tid, stop);
         }
+        self.attend();
         let place = self.late.iter().position(Option::is_none)?;
         match ptrace::stop(tid) {
             Ok(stop) => self.settle(place, tid, stop),

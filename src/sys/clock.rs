@@ -117,6 +117,11 @@ pub struct Signal {
     pub sent: bool,
 }
 
+/// Sleeps for `time`, or until a child or a thread that is traced changes its state.
+pub fn wait_for_child(time: Nanos) {
+    sleep_until(now() + time, Signals::NONE.and(SIGCHLD));
+}
+
 /// Sleeps until `deadline`, or until one of the blocked `signals` arrives: its number. A deadline that has passed
 /// only collects a signal that is pending already.
 pub fn sleep_until(deadline: Nanos, signals: Signals) -> Option<Signal> {
