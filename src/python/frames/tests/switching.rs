@@ -176,14 +176,22 @@ fn every_case(
     }
 }
 
-/// Every pair of stacks in either direction.
+/// Every pair of stacks in either direction, and stacks of many frames that all differ.
 fn pairs(at: &dyn Fn(usize) -> u64) -> Vec<Story> {
     let there = ONE_SWITCH.map(|words| story(words, at));
     let back = ONE_SWITCH.map(|words| {
         let (from, to) = words.split_once('/').unwrap();
         story(&format!("{to} / {from}"), at)
     });
-    there.into_iter().chain(back).collect()
+    let deep = [17, 20, 40].map(|depth| Story {
+        what: format!("{depth} frames"),
+        stacks: [1, 2]
+            .map(|n| {
+                (0..depth).map(|i| link(at(i), CODE + 0x1000 * i as u64, n * (2 + 2 * i as i64))).collect()
+            })
+            .into(),
+    });
+    there.into_iter().chain(back).chain(deep).collect()
 }
 
 /// A thread that goes from one stack to another between any two ranges of a call is seen in one of the two, or not at
