@@ -123,8 +123,9 @@ pub struct Prefetch<M> {
     group: Cell<u64>,
     moment: Cell<Moment>,
     late: Cell<bool>,
-    /// Place in the buffer and address of the frame at the edge.
+    /// Place in the buffer and address of the frame at the edge, and of the innermost one where it moved.
     edge: Cell<(u32, u64)>,
+    moved: Cell<(u32, u64)>,
 }
 
 struct State {
@@ -148,6 +149,7 @@ impl<M: Gather> Prefetch<M> {
             moment: Cell::new(Moment::First),
             late: Cell::new(false),
             edge: Cell::new((0, 0)),
+            moved: Cell::new((0, 0)),
         }
     }
 
@@ -198,6 +200,7 @@ impl<M: Gather> Prefetch<M> {
         self.group.set(thread.0);
         self.moment.set(moment);
         self.edge.set((0, 0));
+        self.moved.set((0, 0));
     }
 
     /// Whether anything since the last fetch had to be read on its own. Such reads are good to learn from, but prove
@@ -252,11 +255,11 @@ impl<M: Gather> Prefetch<M> {
         for (value, item) in words.iter_mut().zip(items) {
             let (offset, size) = (item.offset, item.size as usize);
             *value = word(state.buffer, after.wrapping_add(offset), size).ok_or(Miss::Fault)?;
-            let still = moving && item.moves
-                || before == after
-                || word(state.buffer, before.wrapping_add(offset), size) == Some(*value);
-            if !still {
-                return Err(Miss::Moved);
+            if before != after && word(state.buffer, before.wrapping_add(offset), size) != Some(*value) {
+                if !(moving && item.moves) {
+                    return Err(Miss::Moved);
+                }
+                self.moved.set((place, at.0));
             }
         }
         if self.is_disordered(sight, place, at) {
@@ -266,18 +269,26 @@ impl<M: Gather> Prefetch<M> {
         Ok(words)
     }
 
-    /// Whether a frame was copied before one that has to come first. Pages are in order as of the last time that the
-    /// plan changed, so that can be.
+    /// Whether a frame was copied on the wrong side of another one. Pages are in order as of the last time that the plan
+    /// changed, so that can be.
     fn is_disordered(&self, sight: Sight, place: u32, at: Addr) -> bool {
         match sight {
-            Sight::Edge => self.edge.set((place, at.0)),
+            // The position of the innermost frame is that of a time at which the ones below were still to be copied. Only
+            // within one range, where a few nanoseconds lie between them, they may have been.
+            Sight::Still(_) => {
+                let (moved, address) = self.moved.get();
+                place < moved && address.wrapping_sub(at.0) != u64::from(moved - place)
+            }
+            Sight::Edge => {
+                self.edge.set((place, at.0));
+                false
+            }
             Sight::Deep => {
                 let (edge, address) = self.edge.get();
-                return place < edge && at.0 / PAGE != address / PAGE;
+                place < edge && address / PAGE != at.0 / PAGE
             }
-            _ => {}
+            _ => false,
         }
-        false
     }
 
     /// Words for which there is no room in the plan or in the buffer.

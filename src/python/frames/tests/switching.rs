@@ -78,7 +78,14 @@ fn histories(stacks: &[Vec<Link>]) -> Vec<Vec<&[Link]>> {
     let (a, b): (&[Link], &[Link]) = (&stacks[0], &stacks[1]);
     let (a1, b1, last) = (without_innermost(a), without_innermost(b), &stacks[stacks.len() - 1]);
     let a2 = without_innermost(a1);
-    vec![vec![a], vec![last, b, a], vec![a1, b, a], vec![b, a, a1], vec![a1, a2, b1, a, b]]
+    vec![
+        vec![a],
+        vec![last, b, a],
+        vec![a1, b, a],
+        vec![b, a, a1],
+        vec![a, b1, a2, b],
+        vec![a1, a2, b1, a, b],
+    ]
 }
 
 /// A story and what was sampled before, as bytes.
