@@ -148,3 +148,6 @@ fn gil_holder<M: Memory>(
     let held = memory.load(gil, locked)? == 1;
     Ok((if held { memory.load(gil, holder)? } else { None }, false))
 }
+
+#[cfg(test)]
+mod tests;
