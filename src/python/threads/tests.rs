@@ -130,6 +130,30 @@ fn each_interpreter_can_have_its_own_gil() {
     }
 }
 
+/// Whoever holds a GIL that is shared belongs to its own interpreter: that one's count says whether its code objects
+/// are still there, and tells whether its thread id is its own.
+#[test]
+fn the_holder_of_a_shared_gil_is_listed_once_with_its_own_interpreter() {
+    for name in ["3.12", "3.13", "3.14", "3.15", "3.13t"] {
+        let layout = layout(name);
+        let threads = [states(0, 3), states(1, 2), states(2, 2)];
+        let interpreters: Vec<_> = (0..3)
+            .rev()
+            .map(|id| Interpreter { id, threads: threads[id as usize].clone(), gil: MAIN_GIL })
+            .collect();
+        let target = process(&layout, &interpreters, 0);
+        for (id, threads) in threads.iter().enumerate() {
+            target.apply(&layout.gil_object(MAIN_GIL, 1, threads[1], 1));
+            let found = list_all(&target, &layout, Which::Running);
+            assert_eq!(facts(&found), [(threads[1], true, id == 0, id as i64)], "{name}");
+            assert_eq!(found[0].interpreter_state, Some(Addr(at(&interpreters[2 - id]))), "{name}");
+            let all = list_all(&target, &layout, Which::All);
+            let running: Vec<_> = all.into_iter().filter(|thread| thread.running).collect();
+            assert_eq!(facts(&running), facts(&found), "{name}");
+        }
+    }
+}
+
 #[test]
 fn without_a_gil_all_attached_threads_run() {
     for name in ["3.13t", "3.14t", "3.15t"] {
