@@ -1,5 +1,5 @@
 use super::*;
-use crate::testing::{Change, Random, Target, When, leaked, prefetch_storage};
+use crate::testing::{Change, Random, Target, When, leaked, prefetch_storage, zeroed};
 use plan::KEEP;
 use std::vec::Vec;
 
@@ -378,9 +378,9 @@ fn random_loads_give_what_is_there() {
         let pages: Vec<u64> = (0..12).map(|i| FRAMES + (i + i / 4) * PAGE).collect();
         let target = target(pages.iter().copied());
         let storage = Storage {
-            pages: leaked(Page::UNUSED, 40),
-            spans: leaked(Span::default(), 120),
-            buffer: leaked(0, [120 * 4096, 30_000][round % 2]),
+            pages: zeroed(40),
+            spans: zeroed(120),
+            buffer: zeroed([120 * 4096, 30_000][round % 2]),
         };
         let prefetch = Prefetch::new(&target, storage, [0, 512][round / 2 % 2]);
         for sample in 0..40u64 {
@@ -480,11 +480,7 @@ fn what_does_not_fit_is_read_alone() {
         (24, 72, 100),
         (24, 72, 0),
     ] {
-        let storage = Storage {
-            pages: leaked(Page::UNUSED, pages),
-            spans: leaked(Span::default(), spans),
-            buffer: leaked(0xee, bytes),
-        };
+        let storage = Storage { pages: zeroed(pages), spans: zeroed(spans), buffer: leaked(0xee, bytes) };
         let prefetch = Prefetch::new(&target, storage, 0);
         for round in 0..5 {
             sample(&prefetch, Moment::First, &walk);

@@ -462,3 +462,6 @@ fn read_line<M: Memory>(memory: &M, layout: &Layout, known: &Known, position: i6
     }
     Ok(search.line().unwrap_or(known.first_line).max(0) as u32)
 }
+
+#[cfg(test)]
+mod tests;

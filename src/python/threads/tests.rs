@@ -1,12 +1,10 @@
 use super::*;
-use crate::testing::{Target, layout, leaked, prefetch_storage};
+use crate::testing::{Target, layout, prefetch_storage, zeroed};
 use std::vec;
 use std::vec::Vec;
 
 const HEAD: u64 = 0x2_0000;
 const HOLDER: u64 = 0x2_0100;
-const NOBODY: Thread =
-    Thread { state: Addr(0), running: false, in_main: false, interpreter_state: None, interpreter: 0 };
 
 /// An interpreter with its threads, the newest first, and the GIL that it uses.
 struct Interpreter {
@@ -44,7 +42,7 @@ fn process(layout: &Layout, interpreters: &[Interpreter], status: u32) -> Target
 
 fn list_some(target: &Target, layout: &Layout, which: Which, room: usize) -> (Result<(), Miss>, Vec<Thread>) {
     let prefetch = Prefetch::new(target, prefetch_storage(2000), 0);
-    let mut threads = List::new(leaked(NOBODY, room));
+    let mut threads = List::new(zeroed(room));
     let roots = Roots {
         interpreters: Some(Addr(HEAD)),
         holder: matches!(layout.gil, Gil::Word).then_some(Addr(HOLDER)),
@@ -254,7 +252,7 @@ fn without_roots_there_is_nobody() {
     let layout = layout("2.7");
     let target = process(&layout, &[], 0);
     let prefetch = Prefetch::new(&target, prefetch_storage(10), 0);
-    let mut threads = List::new(leaked(NOBODY, 10));
+    let mut threads = List::new(zeroed(10));
     for which in [Which::Running, Which::All] {
         assert_eq!(list(&prefetch, &layout, &Roots::default(), which, &mut threads), Ok(()));
         assert!(threads.is_empty());
