@@ -426,13 +426,13 @@ fn print<M: Gather>(prefetch: &Prefetch<M>, layout: &Layout, code: Addr) -> Resu
 }
 
 /// A digest of an object with a length and a hash in its head and at least as many bytes from `first` on: of its head
-/// and of its first and last words.
+/// and of its first and last words. The last word may reach beyond the object, but not beyond the memory it was given.
 fn digest<M: Memory>(memory: &M, layout: &Layout, object: Addr, first: u16) -> Result<u64, Miss> {
     const HEAD: u64 = 4;
     const TAIL: u64 = 3;
     let start = layout.bytes.size.of(object);
     let length = memory.word::<u64>(start)?.min(MAX_LINE_TABLE as u64);
-    let words = (u64::from(first - layout.bytes.size.offset()) + length) / 8;
+    let words = (u64::from(first - layout.bytes.size.offset()) + length).div_ceil(8);
     let head = 0..words.min(HEAD);
     let tail = words.saturating_sub(TAIL).max(head.end)..words;
     let mut digest = length;

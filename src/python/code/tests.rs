@@ -462,3 +462,55 @@ fn what_was_found_is_still_there_until_it_is_not() {
         assert!(!is_still(&mut world), "{name}");
     }
 }
+
+/// Code objects that are freed and made again at the same address, with the same pointers, and only one thing different.
+#[test]
+fn another_code_object_at_the_same_address_never_has_the_names_of_the_first() {
+    for (name, versions, generations) in PROOFS {
+        let target = Target::new();
+        let mut world = World::new(&target, layout(name));
+        let mut now = source("generated_0");
+        for round in 0..300 {
+            match round % 5 {
+                0 => (now.name, now.hash[1]) = (format!("generated_{round:03}"), 1000 + round),
+                1 => now.file = format!("<gen-{round:03}>"),
+                2 => now.first_line += 1,
+                3 => now.step = (now.step + 1) % 30,
+                _ => (now.name, now.hash[1]) = (format!("f{}", round % 10), 2000 + round % 10),
+            }
+            // Both are given once.
+            now.version = if versions { 100 + round as u32 } else { 0 };
+            world.context.generation = generations.then_some(round as u64);
+            world.put(0, &now);
+            assert_eq!(world.show(0, 4), Ok(expected(&now)), "{name} {versions} {generations} {round}");
+            // The next look needs nothing more.
+            world.fetch();
+            let found = world.locate(0, 4).unwrap();
+            assert!(!world.prefetch.was_late());
+            assert_eq!(world.text(&found), expected(&now));
+        }
+    }
+}
+
+/// Nobody has asked for the hash of a file name (every version from 2.7 to 3.12): it is told by its bytes, all of them if
+/// they are few.
+#[test]
+fn file_names_that_differ_in_one_byte_are_told_apart() {
+    for name in ["2.7", "3.6", "3.11", "3.12", "3.14t"] {
+        let target = Target::new();
+        let mut world = World::new(&target, layout(name));
+        for length in 1..=24 {
+            for place in 0..length {
+                let [one, two] = [b'a', b'b'].map(|byte| {
+                    let mut file = vec![b'x'; length];
+                    file[place] = byte;
+                    Source { file: String::from_utf8(file).unwrap(), ..source("f") }
+                });
+                for source in [one, two] {
+                    world.put(0, &source);
+                    assert_eq!(world.show(0, 4), Ok(expected(&source)), "{name}");
+                }
+            }
+        }
+    }
+}
