@@ -400,6 +400,10 @@ fn calls_are_known_once_they_are_learned() {
     assert!(!world.codes.is_call(Some(&other_place), callee.serial));
     assert!(!world.codes.is_call(Some(&caller), other.serial));
     assert!(!world.codes.is_call(Some(&callee), caller.serial));
+    // Without a caller: the root of a stack.
+    assert!(!world.codes.is_call(None, callee.serial));
+    world.codes.learn_call(None, callee.serial);
+    assert!(world.codes.is_call(None, callee.serial) && !world.codes.is_call(None, caller.serial));
     // Two are called from one place.
     world.codes.learn_call(Some(&caller), other.serial);
     for _ in 0..2 {
@@ -511,6 +515,27 @@ fn file_names_that_differ_in_one_byte_are_told_apart() {
                     assert_eq!(world.show(0, 4), Ok(expected(&source)), "{name}");
                 }
             }
+        }
+    }
+}
+
+/// A frame that was found before the lines were forgotten does not speak for the one that has its place now.
+#[test]
+fn a_call_is_never_taken_for_another_one() {
+    for looks in 30..46 {
+        let target = Target::new();
+        let mut world = World::with_room(&target, layout("3.12"), 8);
+        for n in 0..2 {
+            world.put(n, &Source { version: 1 + n as u32, ..source(&format!("f{n}")) });
+        }
+        let callee = world.look(1, 2).unwrap();
+        let found: Vec<Found> = (0..looks).map(|i| world.look(0, i % 16).unwrap()).collect();
+        world.codes.learn_call(Some(&found[3]), callee.serial);
+        assert!(!world.codes.is_call(Some(&found[20]), callee.serial), "{looks}");
+        for position in 0..16 {
+            let found = world.look(0, position).unwrap();
+            let known = world.codes.is_call(Some(&found), callee.serial);
+            assert!(!known || position == 3, "{looks} {position}");
         }
     }
 }
