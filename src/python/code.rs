@@ -435,7 +435,8 @@ fn digest<M: Memory>(memory: &M, layout: &Layout, object: Addr, first: u16) -> R
     const TAIL: u64 = 3;
     let start = layout.bytes.size.of(object);
     let length = memory.word::<u64>(start)?.min(MAX_LINE_TABLE as u64);
-    let words = (u64::from(first - layout.bytes.size.offset()) + length).div_ceil(8);
+    let head = first.saturating_sub(layout.bytes.size.offset());
+    let words = (u64::from(head) + length).div_ceil(8);
     let head = 0..words.min(HEAD);
     let tail = words.saturating_sub(TAIL).max(head.end)..words;
     let mut digest = length;

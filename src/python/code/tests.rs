@@ -539,3 +539,17 @@ fn a_call_is_never_taken_for_another_one() {
         }
     }
 }
+
+/// A target says itself where its fields are. Where two of them are the wrong way round, nothing is found, and that is all.
+#[test]
+fn a_layout_that_cannot_be_does_no_harm() {
+    let target = Target::new();
+    let mut layout = layout("3.13");
+    World::new(&target, layout).put(0, &source("f"));
+    layout.bytes.size = crate::memory::Field::at(64);
+    let mut world = World::new(&target, layout);
+    for _ in 0..3 {
+        world.fetch();
+        let _ = world.locate(0, 4);
+    }
+}
