@@ -592,3 +592,6 @@ impl History {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
