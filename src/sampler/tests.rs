@@ -37,7 +37,7 @@ fn threads_are_stopped_while_looks_at_them_often_fail() {
 
 #[test]
 fn between_the_thresholds_all_stays_as_it_was() {
-    let between = (u64::from(TOO_MANY) + u64::from(FEW)) * 10_000 / 2 / 65_536;
+    let between = (u64::from(TOO_MANY) + u64::from(FEW)) * 10_000 / 2 / u64::from(ALL);
     let mut random = Random(2);
     let mut history = History::new(Mode::Default);
     let (mut stopping, mut switches) = (false, 0);
@@ -73,4 +73,22 @@ fn stacks_are_compared_but_for_where_the_innermost_frame_is() {
     for other in [&[][..], &[(1, 2)], &[(2, 2), (3, 4), (5, 6)], &[(1, 2), (3, 5), (5, 6)]] {
         assert!(!same_calls(&stack, &seen(other)), "{other:?}");
     }
+}
+
+#[test]
+fn what_only_had_to_be_learned_says_nothing() {
+    let mut history = History::new(Mode::Default);
+    for _ in 0..1000 {
+        history.note(Look::Unproven);
+        assert_eq!((history.moved, history.plan(true)), (0, Plan::Look));
+    }
+    (0..1000).for_each(|_| history.note(Look::Moved));
+    let moved = history.moved;
+    // The share cannot leave its range.
+    assert!(moved > ALL / 10 * 9 && moved <= ALL, "{moved}");
+    (0..1000).for_each(|_| history.note(Look::Unproven));
+    assert!(history.moved == moved && history.stopping && history.moves());
+    (0..2000).for_each(|_| history.note(Look::New));
+    // A single failure is forgotten, too.
+    assert!(!history.stopping && !history.moves());
 }
