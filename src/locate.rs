@@ -353,3 +353,6 @@ fn has_threads(memory: &Target<'_>, found: &Interpreter) -> bool {
     };
     first() == Some(true)
 }
+
+#[cfg(test)]
+mod tests;
