@@ -181,9 +181,11 @@ fn cookie_in_memory(search: &Search<'_>, image: &Mapped, name: &[u8]) -> Option<
         let mut found = None;
         scan(search.memory, &segment, &mut |at, window| {
             let (words, _) = window.as_chunks();
-            let index = words.iter().position(|&word| u64::from_le_bytes(word) == COOKIE);
-            let at_word = index.map(|index| at.plus(8 * index as u64));
-            found = at_word.filter(|&at| plausible(search.memory, at));
+            let mut places = (0u64..).map(|index| at.plus(8 * index)).zip(words);
+            let is_it = |&(at, &word): &(Addr, &[u8; 8])| {
+                u64::from_le_bytes(word) == COOKIE && plausible(search.memory, at)
+            };
+            found = places.find(is_it).map(|(at, _)| at);
             found.is_some()
         });
         found

@@ -176,7 +176,7 @@ fn the_variable_is_read_out_of_arm_code() {
     }
     let at = 0xaaaa_0000_1234;
     for (pages, offset) in
-        [(0, 0), (1, 8), (0x12_3, 0x7ff8), (-1, 0x10), (0xf_ffff, 0), (-0x10_0000, 0x7ff8), (3, 0xab8)]
+        [(0, 0), (1, 8), (0x123, 0x7ff8), (-1, 0x10), (0xf_ffff, 0), (-0x10_0000, 0x7ff8), (3, 0xab8)]
     {
         let expected = (0xaaaa_0000_1000 + (pages << 12)) as u64 + u64::from(offset);
         assert_eq!(decode(at, &code(pages, offset)), Some(Addr(expected)), "{pages} {offset}");
@@ -214,5 +214,18 @@ fn roots_are_variables_or_fields() {
         let symbols = Symbols { runtime: Some(Symbol { size, ..place }), ..none };
         let found = roots(&symbols, &versions::row_of(0x307).unwrap().runtime).unwrap();
         assert_eq!(found.holder, Some(Addr(0x1000 + offset)));
+    }
+}
+
+#[test]
+fn a_cookie_without_a_version_is_a_string_like_others() {
+    let real = table(0x030e_08f0);
+    let decoys = [0, 0x030c_00f0, 0x0400_0000, u64::MAX, COOKIE].map(table);
+    for decoy in &decoys {
+        assert_eq!(cookie(&memory(0x4000, READ_WRITE, &[(0x100, decoy)])), None);
+        for (at, place) in [(0x100, 0x200), (0x3000, 0x108), (0x100, 0x9000), (0x9000, 0x100)] {
+            let memory = memory(0xa000, READ_WRITE, &[(at, decoy), (place, &real)]);
+            assert_eq!(cookie(&memory), Some(place), "{at:x} {place:x}");
+        }
     }
 }
