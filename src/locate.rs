@@ -315,11 +315,15 @@ fn text_version(search: &Search<'_>, symbols: &Symbols) -> Option<u64> {
     for segment in image.segments().filter(|segment| segment.readable && !segment.writable) {
         scan(search.memory, &segment, &mut |_, window| {
             let mut rest = window;
+            let mut before = b'.';
             let mut starts = core::iter::from_fn(|| {
                 let dot = text::find(b'.', rest)?;
-                let start = rest.get(dot.saturating_sub(1)..);
-                rest = rest.get(dot + 1..)?;
-                start
+                let (start, tail) = rest.split_at_checked(dot.saturating_sub(1))?;
+                // As the end of a longer number it is none.
+                let last = start.last().copied().unwrap_or(before);
+                let is_part = last.is_ascii_digit() || last == b'.' || last == b'_';
+                (before, rest) = (b'.', rest.get(dot + 1..)?);
+                Some(if is_part { &[][..] } else { tail })
             });
             let fits = |hex: &u64| versions::row_of(versions::minor_of(*hex)).is_some();
             found = starts.by_ref().filter_map(spelled_version).find(fits);

@@ -229,3 +229,29 @@ fn a_cookie_without_a_version_is_a_string_like_others() {
         }
     }
 }
+
+/// Versions of other things, as they stand in programs.
+#[test]
+fn a_number_that_only_ends_like_a_version_is_none() {
+    for other in [
+        &b" 3.13.2\0"[..], // has a table of its own
+        b" 3.2.5\0",
+        b" 1.3.8.18\0",
+        b" 13.8.18\0",
+        b"GLIBC_2.7.18\0",
+        b" 3.8\0",
+        b" 3.8.18.1\0",
+        b" 3.8.18rc1\0",
+        b" 3.8.18",
+        b" 3..8.18\0",
+        b" 3.8.\0",
+        b" 3.8.1800\0",
+    ] {
+        let mut text = other.to_vec();
+        text.resize(64, b'x');
+        assert_eq!(spelled(&memory(0x4000, READ, &[(0x100, &text)])), None, "{other:?}");
+        // And it does not hide the right one.
+        let both = [(0x100, &text[..]), (0x200, b" 2.7.18\0")];
+        assert_eq!(spelled(&memory(0x4000, READ, &both)), Some(0x0207_12f0), "{other:?}");
+    }
+}
