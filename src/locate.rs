@@ -222,7 +222,10 @@ const OVERLAP: u64 = 64;
 /// `PyInterpreterState_Head` does nothing but load a static variable: its address, out of the instruction.
 fn decode_accessor(memory: &Target<'_>, function: Addr) -> Option<Addr> {
     const ENDBR64: u32 = u32::from_le_bytes(*b"\xf3\x0f\x1e\xfa");
-    let at = if memory.word(function) == Ok(ENDBR64) { function.plus(4) } else { function };
+    const BTI_C: u32 = 0xd503_245f;
+    // Where an indirect branch may land, a processor can want to see one of these.
+    let is_mark = matches!(memory.word(function), Ok(ENDBR64 | BTI_C));
+    let at = if is_mark { function.plus(4) } else { function };
     let code: u64 = memory.word(at).ok()?;
     match code.to_le_bytes() {
         // mov rax, [rip + disp32]

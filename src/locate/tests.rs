@@ -180,6 +180,9 @@ fn the_variable_is_read_out_of_arm_code() {
     {
         let expected = (0xaaaa_0000_1000 + (pages << 12)) as u64 + u64::from(offset);
         assert_eq!(decode(at, &code(pages, offset)), Some(Addr(expected)), "{pages} {offset}");
+        // A landing pad in front (bti c).
+        let landed = [&0xd503_245f_u32.to_le_bytes()[..], &code(pages, offset)].concat();
+        assert_eq!(decode(at, &landed), Some(Addr(expected)), "{pages} {offset}");
     }
     // adr instead of adrp; a load of 32 bits.
     assert_eq!(decode(at, &[0, 0, 0, 0x10, 0, 0, 0x40, 0xf9]), None);
