@@ -207,7 +207,7 @@ fn is_name(memory: &impl Memory, at: Addr, name: &[u8]) -> Result<bool, Miss> {
 }
 
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 
 #[cfg(test)]
 mod tests {

@@ -181,9 +181,11 @@ fn cookie_in_memory(search: &Search<'_>, image: &Mapped, name: &[u8]) -> Option<
         let mut found = None;
         scan(search.memory, &segment, &mut |at, window| {
             let (words, _) = window.as_chunks();
-            let index = words.iter().position(|&word| u64::from_le_bytes(word) == COOKIE);
-            let at_word = index.map(|index| at.plus(8 * index as u64));
-            found = at_word.filter(|&at| plausible(search.memory, at));
+            let mut places = (0u64..).map(|index| at.plus(8 * index)).zip(words);
+            let is_it = |&(at, &word): &(Addr, &[u8; 8])| {
+                u64::from_le_bytes(word) == COOKIE && plausible(search.memory, at)
+            };
+            found = places.find(is_it).map(|(at, _)| at);
             found.is_some()
         });
         found
@@ -220,7 +222,10 @@ const OVERLAP: u64 = 64;
 /// `PyInterpreterState_Head` does nothing but load a static variable: its address, out of the instruction.
 fn decode_accessor(memory: &Target<'_>, function: Addr) -> Option<Addr> {
     const ENDBR64: u32 = u32::from_le_bytes(*b"\xf3\x0f\x1e\xfa");
-    let at = if memory.word(function) == Ok(ENDBR64) { function.plus(4) } else { function };
+    const BTI_C: u32 = 0xd503_245f;
+    // Where an indirect branch may land, a processor can want to see one of these.
+    let is_mark = matches!(memory.word(function), Ok(ENDBR64 | BTI_C));
+    let at = if is_mark { function.plus(4) } else { function };
     let code: u64 = memory.word(at).ok()?;
     match code.to_le_bytes() {
         // mov rax, [rip + disp32]
@@ -313,11 +318,15 @@ fn text_version(search: &Search<'_>, symbols: &Symbols) -> Option<u64> {
     for segment in image.segments().filter(|segment| segment.readable && !segment.writable) {
         scan(search.memory, &segment, &mut |_, window| {
             let mut rest = window;
+            let mut before = b'.';
             let mut starts = core::iter::from_fn(|| {
                 let dot = text::find(b'.', rest)?;
-                let start = rest.get(dot.saturating_sub(1)..);
-                rest = rest.get(dot + 1..)?;
-                start
+                let (start, tail) = rest.split_at_checked(dot.saturating_sub(1))?;
+                // As the end of a longer number it is none.
+                let last = start.last().copied().unwrap_or(before);
+                let is_part = last.is_ascii_digit() || last == b'.' || last == b'_';
+                (before, rest) = (b'.', rest.get(dot + 1..)?);
+                Some(if is_part { &[][..] } else { tail })
             });
             let fits = |hex: &u64| versions::row_of(versions::minor_of(*hex)).is_some();
             found = starts.by_ref().filter_map(spelled_version).find(fits);
@@ -353,3 +362,6 @@ fn has_threads(memory: &Target<'_>, found: &Interpreter) -> bool {
     };
     first() == Some(true)
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,9 +7,9 @@
 //! running target changes them meanwhile ([`Sight`]):
 //!
 //! ```text
-//! one call:   roots | deep  still  once  still  once  hot | ... the next thread ... | code
-//!                           copy 0  ^    copy 1  ^    copy 2
-//!                               moment 0     moment 1
+//! one call:   roots | edge  deep  still  once  still  once  hot | ... the next thread ... | code
+//!                                 copy 0  ^    copy 1  ^    copy 2
+//!                                     moment 0     moment 1
 //! ```
 //!
 //! Ranges are copied in this order. What has the same bytes in the copies before and after a moment held still at
@@ -43,7 +43,9 @@ pub enum Sight {
     Still(usize),
     /// As it was just after the moment: what may change while its frame lives.
     Glimpse,
-    /// Too old to change while one call reads, as long as the oldest `Still` frame did not.
+    /// The oldest `Still` frame, before all that is deeper.
+    Edge,
+    /// Too old to change while one call reads, as long as the frame at the edge did not.
     Deep,
     /// Once, after the frames: what proves that a code object is the one that is known.
     Code,
@@ -57,7 +59,7 @@ impl Sight {
             Sight::Root => Part::Root,
             Sight::Once => Part::Once,
             Sight::Still(_) | Sight::Glimpse => Part::Still,
-            Sight::Deep => Part::Deep,
+            Sight::Edge | Sight::Deep => Part::Deep,
             Sight::Code => Part::Code,
             Sight::Aside => Part::Aside,
         }
@@ -66,6 +68,7 @@ impl Sight {
     const fn depth(self) -> usize {
         match self {
             Sight::Still(depth) => depth,
+            Sight::Deep => usize::MAX,
             _ => 0,
         }
     }
@@ -120,6 +123,9 @@ pub struct Prefetch<M> {
     group: Cell<u64>,
     moment: Cell<Moment>,
     late: Cell<bool>,
+    /// Place in the buffer and address of the frame at the edge, and of the innermost one where it moved.
+    edge: Cell<(u32, u64)>,
+    moved: Cell<(u32, u64)>,
 }
 
 struct State {
@@ -142,6 +148,8 @@ impl<M: Gather> Prefetch<M> {
             group: Cell::new(0),
             moment: Cell::new(Moment::First),
             late: Cell::new(false),
+            edge: Cell::new((0, 0)),
+            moved: Cell::new((0, 0)),
         }
     }
 
@@ -191,6 +199,8 @@ impl<M: Gather> Prefetch<M> {
     pub fn enter(&self, thread: Addr, moment: Moment) {
         self.group.set(thread.0);
         self.moment.set(moment);
+        self.edge.set((0, 0));
+        self.moved.set((0, 0));
     }
 
     /// Whether anything since the last fetch had to be read on its own. Such reads are good to learn from, but prove
@@ -240,19 +250,45 @@ impl<M: Gather> Prefetch<M> {
             return self.words_alone(base, items);
         };
         let (before, after) = self.copies(sight, page)?;
-        let first = (offset as u32).wrapping_sub(low);
+        let (first, place) = ((offset as u32).wrapping_sub(low), after.wrapping_add(offset as u32));
         let (before, after) = (before.wrapping_add(first), after.wrapping_add(first));
         for (value, item) in words.iter_mut().zip(items) {
             let (offset, size) = (item.offset, item.size as usize);
             *value = word(state.buffer, after.wrapping_add(offset), size).ok_or(Miss::Fault)?;
-            let still = moving && item.moves
-                || before == after
-                || word(state.buffer, before.wrapping_add(offset), size) == Some(*value);
-            if !still {
-                return Err(Miss::Moved);
+            if before != after && word(state.buffer, before.wrapping_add(offset), size) != Some(*value) {
+                if !(moving && item.moves) {
+                    return Err(Miss::Moved);
+                }
+                self.moved.set((place, at.0));
             }
         }
+        if self.is_disordered(sight, place, at) {
+            self.late.set(true);
+            state.plan.reorder();
+        }
         Ok(words)
+    }
+
+    /// Whether a frame was copied on the wrong side of another one. Pages are in order as of the last time that the plan
+    /// changed, so that can be.
+    fn is_disordered(&self, sight: Sight, place: u32, at: Addr) -> bool {
+        match sight {
+            // The position of the innermost frame is that of a time at which the ones below were still to be copied. Only
+            // within one range, where a few nanoseconds lie between them, they may have been.
+            Sight::Still(_) => {
+                let (moved, address) = self.moved.get();
+                place < moved && address.wrapping_sub(at.0) != u64::from(moved - place)
+            }
+            Sight::Edge => {
+                self.edge.set((place, at.0));
+                false
+            }
+            Sight::Deep => {
+                let (edge, address) = self.edge.get();
+                place < edge && address / PAGE != at.0 / PAGE
+            }
+            _ => false,
+        }
     }
 
     /// Words for which there is no room in the plan or in the buffer.

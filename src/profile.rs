@@ -3,7 +3,6 @@
 //! totals are always right.
 
 use crate::table::{Full, Index, List, hash_bytes, hash_words, sort};
-use crate::text::Decimal;
 use core::cmp::Ordering;
 
 /// A function: the names of its file and of itself.
@@ -248,20 +247,20 @@ impl Profile {
         id
     }
 
-    /// Writes the numbers of the nodes that have samples into the storage of the index, in the order of their lines in
-    /// a sorted folded profile. After that nothing can be counted any more.
-    pub fn sort(mut self) -> Sorted {
+    /// Writes the numbers of the nodes that have samples into the storage of the index, in the order of their lines.
+    /// `put` writes a frame as it stands in a line. After that nothing can be counted any more.
+    pub fn sort(mut self, put: &dyn Fn(&Profile, Frame, &mut Window)) -> Sorted {
         let mut order = List::new(self.node_index.into_storage());
         let counted = self.nodes.items().iter().enumerate().filter(|(_, node)| node.count > 0);
         for (id, _) in counted {
             let _ = order.push(id as u32); // an index has more slots than there are items
         }
         self.node_index = Index::new(&mut []);
-        sort(order.items_mut(), |a, b| self.compare(a, b).is_lt());
+        sort(order.items_mut(), |a, b| self.compare(a, b, put).is_lt());
         Sorted { profile: self, order }
     }
 
-    fn compare(&self, a: u32, b: u32) -> Ordering {
+    fn compare(&self, a: u32, b: u32, put: &dyn Fn(&Profile, Frame, &mut Window)) -> Ordering {
         let depth = self.node(a).depth.min(self.node(b).depth);
         let (mut x, mut y) = (self.ancestor(a, depth), self.ancestor(b, depth));
         if x == y {
@@ -270,18 +269,47 @@ impl Profile {
         while self.node(x).parent != self.node(y).parent {
             (x, y) = (self.node(x).parent, self.node(y).parent);
         }
-        // What follows a frame in its line: another frame, or the count.
-        let end = |leaf, frame| if leaf == frame { b' ' } else { b';' };
-        self.compare_frames(self.node(x).frame, end(a, x), self.node(y).frame, end(b, y))
+        let text = |leaf, node, skip| {
+            let mut window = Window { skip, bytes: [0; WINDOW], len: 0 };
+            put(self, self.node(node).frame, &mut window);
+            // What follows a frame in its line: another frame, or the count.
+            window.put(if leaf == node { b" " } else { b";" });
+            window
+        };
+        let mut skip = 0;
+        loop {
+            let (a, b) = (text(a, x, skip), text(b, y, skip));
+            if a.bytes() != b.bytes() || a.len < WINDOW {
+                return a.bytes().cmp(b.bytes());
+            }
+            skip += WINDOW;
+        }
+    }
+}
+
+/// Bytes of a frame that are compared at once; names of 64 KiB do not fit anywhere.
+const WINDOW: usize = 128;
+
+/// A part of what a frame is written as.
+pub struct Window {
+    /// Bytes of it that come before.
+    skip: usize,
+    bytes: [u8; WINDOW],
+    len: usize,
+}
+
+impl Window {
+    /// Takes what of `bytes` belongs to the part.
+    pub fn put(&mut self, bytes: &[u8]) {
+        let (_, rest) = bytes.split_at(self.skip.min(bytes.len()));
+        self.skip -= bytes.len() - rest.len();
+        let place = self.bytes.get_mut(self.len..).unwrap_or_default();
+        place.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+        self.len += place.len().min(rest.len());
     }
 
-    fn compare_frames(&self, a: Frame, a_end: u8, b: Frame, b_end: u8) -> Ordering {
-        let ((a_file, a_name), (b_file, b_name)) =
-            (self.function_names(a.function), self.function_names(b.function));
-        let (a_line, b_line) = (Decimal::new(a.line.into()), Decimal::new(b.line.into()));
-        let text = |file, name, line, end| [file, &b":"[..], name, b":", line, end].into_iter().flatten();
-        let a = text(a_file, a_name, a_line.bytes(), core::slice::from_ref(&a_end));
-        a.cmp(text(b_file, b_name, b_line.bytes(), core::slice::from_ref(&b_end)))
+    fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
     }
 }
 
@@ -298,3 +326,6 @@ impl Sorted {
         self.order.items().iter().map(|&id| (id, self.profile.node(id)))
     }
 }
+
+#[cfg(test)]
+mod tests;

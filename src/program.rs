@@ -174,7 +174,7 @@ fn report<'a>(
         put_counts(&profile, sampler, elapsed, &mut words);
     }
     let _ = words.finish();
-    folded::write(&profile.sort(), options.lines, &mut out);
+    folded::write(profile, options.lines, &mut out);
     finish(options, out)
 }
 

@@ -543,16 +543,18 @@ enum Plan {
 struct History {
     always: bool,
     stopping: bool,
-    /// Share of looks that failed because the thread moved, of 2^16, the older ones forgotten.
+    /// Share of looks that failed because the thread moved, of [`ALL`], the older ones forgotten.
     moved: u32,
     until_probe: u32,
 }
 
-/// More failed looks than this, of 2^16, and threads are stopped: 3 %. What such looks showed instead is a moment later,
-/// so shares are off by less than that.
-const TOO_MANY: u32 = 1966;
+/// Every look. So large that the share falls to next to nothing although its parts are rounded.
+const ALL: u32 = 1 << 24;
+/// More failed looks than this, and threads are stopped: 3 %. What such looks showed instead is a moment later, so shares
+/// are off by less than that.
+const TOO_MANY: u32 = ALL / 100 * 3;
 /// Fewer, and they no longer are: 1.5 %.
-const FEW: u32 = 983;
+const FEW: u32 = TOO_MANY / 2;
 /// A look counts for so small a part of the share.
 const WEIGHT: u32 = 256;
 /// Samples from one probe to the next.
@@ -583,7 +585,7 @@ impl History {
         if look == Look::Unproven {
             return; // says nothing of how the thread moves
         }
-        let moved = if look == Look::Moved { 1 << 16 } else { 0 };
+        let moved = if look == Look::Moved { ALL } else { 0 };
         self.moved = self.moved - self.moved / WEIGHT + moved / WEIGHT;
         if self.moved > TOO_MANY {
             self.stopping = true;
@@ -592,3 +594,6 @@ impl History {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,8 @@ pub use target::*;
 pub use versions::*;
 
 use crate::prefetch;
+use crate::profile;
+use crate::sys::region::{Arena, Zeroed};
 use std::boxed::Box;
 use std::vec;
 
@@ -17,12 +19,31 @@ pub fn leaked<T: Clone>(value: T, count: usize) -> &'static mut [T] {
     Box::leak(vec![value; count].into_boxed_slice())
 }
 
+/// `count` zeros that live for as long as the tests.
+pub fn zeroed<T: Zeroed>(count: usize) -> &'static mut [T] {
+    Arena::map((count * size_of::<T>()).next_multiple_of(64).max(64)).unwrap().region(count)
+}
+
+/// Storage for so many names and functions, nodes, and frames of a stack; the first two are powers of two.
+pub fn profile_storage(names: usize, nodes: usize, depth: usize) -> profile::Storage {
+    profile::Storage {
+        name_bytes: zeroed(names * 32),
+        name_spans: zeroed(names),
+        name_index: zeroed(4 * names),
+        functions: zeroed(names),
+        function_index: zeroed(4 * names),
+        nodes: zeroed(nodes),
+        node_index: zeroed(4 * nodes),
+        last: zeroed(depth),
+    }
+}
+
 /// Storage for `pages` pages, each of which can be read three times.
 pub fn prefetch_storage(pages: usize) -> prefetch::Storage {
     prefetch::Storage {
-        pages: leaked(prefetch::Page::UNUSED, pages),
-        spans: leaked(crate::memory::Span::default(), 3 * pages),
-        buffer: leaked(0, 3 * pages * prefetch::PAGE as usize),
+        pages: zeroed(pages),
+        spans: zeroed(3 * pages),
+        buffer: zeroed(3 * pages * prefetch::PAGE as usize),
     }
 }
 

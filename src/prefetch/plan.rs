@@ -142,6 +142,11 @@ impl Plan {
         }
     }
 
+    /// The next call's ranges are put in order anew.
+    pub(super) fn reorder(&mut self) {
+        self.stale = true;
+    }
+
     pub(super) fn forget(&mut self) {
         self.len = 0;
         self.sorted = 0;
@@ -326,20 +331,29 @@ impl Plan {
         (count, first)
     }
 
-    /// The longest run of neighbouring pages that begins with `first`.
+    /// The longest run of neighbouring pages that begins with `first`. The edge of the frames that must hold still is a
+    /// run of its own among the deep ones.
     fn run(&self, first: usize, end: usize) -> Run {
         let pages = self.pages.get(first..end).unwrap_or_default();
-        let neighbours =
-            pages.windows(2).take_while(|two| matches!(two, [a, b] if a.number + 1 == b.number)).count();
+        let same_kind = |a: &Page, b: &Page| a.part != Part::Deep || (a.depth == 0) == (b.depth == 0);
+        let joined = |two: &&[Page]| matches!(two, [a, b] if a.number + 1 == b.number && same_kind(a, b));
+        let neighbours = pages.windows(2).take_while(joined).count();
         let depth = pages.iter().take(neighbours + 1).map(|page| page.depth).min().unwrap_or(0);
         Run { first, end: first + neighbours + 1, depth }
     }
 
-    fn emit_all(&mut self, mut start: usize, end: usize, copy: usize) {
-        while start < end {
-            let run = self.run(start, end);
-            self.emit(run, copy);
-            start = run.end;
+    /// All runs of the pages from `start` to `end`, in their order, but the edge before what is deeper: as it stands
+    /// among the frames that must hold still, too, they all held still meanwhile.
+    fn emit_all(&mut self, start: usize, end: usize, copy: usize) {
+        for deep in [false, true] {
+            let mut first = start;
+            while first < end {
+                let run = self.run(first, end);
+                if (run.depth == u8::MAX) == deep {
+                    self.emit(run, copy);
+                }
+                first = run.end;
+            }
         }
     }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::testing::{Change, Random, Target, When, leaked, prefetch_storage};
+use crate::testing::{Change, Random, Target, When, leaked, prefetch_storage, zeroed};
 use plan::KEEP;
 use std::vec::Vec;
 
@@ -378,9 +378,9 @@ fn random_loads_give_what_is_there() {
         let pages: Vec<u64> = (0..12).map(|i| FRAMES + (i + i / 4) * PAGE).collect();
         let target = target(pages.iter().copied());
         let storage = Storage {
-            pages: leaked(Page::UNUSED, 40),
-            spans: leaked(Span::default(), 120),
-            buffer: leaked(0, [120 * 4096, 30_000][round % 2]),
+            pages: zeroed(40),
+            spans: zeroed(120),
+            buffer: zeroed([120 * 4096, 30_000][round % 2]),
         };
         let prefetch = Prefetch::new(&target, storage, [0, 512][round / 2 % 2]);
         for sample in 0..40u64 {
@@ -480,11 +480,7 @@ fn what_does_not_fit_is_read_alone() {
         (24, 72, 100),
         (24, 72, 0),
     ] {
-        let storage = Storage {
-            pages: leaked(Page::UNUSED, pages),
-            spans: leaked(Span::default(), spans),
-            buffer: leaked(0xee, bytes),
-        };
+        let storage = Storage { pages: zeroed(pages), spans: zeroed(spans), buffer: leaked(0xee, bytes) };
         let prefetch = Prefetch::new(&target, storage, 0);
         for round in 0..5 {
             sample(&prefetch, Moment::First, &walk);
@@ -555,4 +551,27 @@ fn copies_stand_around_the_moments_in_the_order_of_depth() {
     // What is called is copied nearer to the moment than what calls it.
     assert!(places(inner)[1] < places(outer)[1] && places(inner)[2] < places(outer)[2]);
     assert!(places(outer)[1] < places(second)[1] && places(second)[1] < places(fifth)[1]);
+}
+
+/// Frames that change places between the calls that the plan was made for: where that matters, it is found out, and the
+/// next call is in order.
+#[test]
+fn a_caller_that_is_copied_before_the_frame_it_calls_is_late() {
+    let (caller, callee) = (FRAMES + 0x2100, FRAMES + 0x100);
+    let target = target([FRAMES, FRAMES + 0x2000, 0x3_0000]);
+    let prefetch = prefetch(&target, 16);
+    let both = [(Sight::Once, 0x3_0000), (Sight::Still(0), caller), (Sight::Still(1), callee)];
+    for _ in 0..3 {
+        sample(&prefetch, Moment::First, &both);
+    }
+    for late in [true, false, false] {
+        // Call: callee, caller, once, caller, callee; then callee and caller change places.
+        let change = Change::Write([(callee, (callee + 1).to_le_bytes().to_vec())].into());
+        target.set(callee, callee);
+        target.on(When::Range { call: target.calls(), range: 3, byte: 0 }, change);
+        sample(&prefetch, Moment::First, &both[..1]);
+        assert_eq!(load(&prefetch, Sight::Glimpse, callee), Ok(callee + 1));
+        assert_eq!(load(&prefetch, Sight::Still(1), caller), Ok(caller));
+        assert_eq!(prefetch.was_late(), late);
+    }
 }

@@ -116,7 +116,9 @@ pub struct Found {
     pub frame: Option<Frame>,
     /// Which code object it is, not only where.
     pub serial: u32,
+    position: i64,
     known: u32,
+    /// What was remembered of it when it was found.
     located: u32,
 }
 
@@ -178,7 +180,7 @@ impl Codes {
             && let Some(known) = self.known.get(at.known).filter(|k| k.serial == at.serial)
         {
             let frame = (!known.shim).then_some(Frame { function: known.function, line: at.line });
-            return Ok(Found { frame, serial: at.serial, known: at.known, located: id });
+            return Ok(Found { frame, serial: at.serial, position, known: at.known, located: id });
         }
         self.learn(prefetch, layout, profile, (address, position), context, hit)
     }
@@ -222,7 +224,7 @@ impl Codes {
         }
         let new = Located { address, position, known: id, serial: known.serial, line, callee: 0 };
         let frame = (!known.shim).then_some(Frame { function: known.function, line });
-        Ok(Found { frame, serial: known.serial, known: id, located: self.keep_line(stale, new) })
+        Ok(Found { frame, serial: known.serial, position, known: id, located: self.keep_line(stale, new) })
     }
 
     fn find(&self, address: Addr) -> Option<u32> {
@@ -348,11 +350,13 @@ impl Codes {
     /// Whether code object `callee` is known to be called from the position of `caller`, or without one by the
     /// interpreter itself: the root of a stack. A generator that is just being resumed has no caller either, for a moment.
     pub fn is_call(&mut self, caller: Option<&Found>, callee: u32) -> bool {
-        let at = caller.and_then(|caller| self.located.get_mut(caller.located));
+        // Lines may have been forgotten since, and another one be in its place.
+        let same = |at: &Located, found: &Found| at.serial == found.serial && at.position == found.position;
+        let at = caller.and_then(|found| self.located.get_mut(found.located).filter(|at| same(at, found)));
         if at.as_ref().is_some_and(|at| at.callee == callee) {
             return true;
         }
-        let (call, calls) = (call_of(caller, at.as_deref(), callee), self.calls.items());
+        let (call, calls) = (call_of(caller, callee), self.calls.items());
         let known = self.call_index.find(call, |id| calls.get(id as usize) == Some(&call)).is_some();
         if let Some(at) = at.filter(|_| known) {
             at.callee = callee;
@@ -365,8 +369,7 @@ impl Codes {
         if self.is_call(caller, callee) {
             return;
         }
-        let at = caller.and_then(|caller| self.located.get(caller.located));
-        let call = call_of(caller, at, callee);
+        let call = call_of(caller, callee);
         if self.keep_call(call).is_err() {
             self.calls.truncate(0);
             self.call_index.clear();
@@ -383,8 +386,8 @@ impl Codes {
 
 /// A digest of 64 bits tells calls apart well enough: among a million of them two are alike with a probability of
 /// 1 in 30 million.
-fn call_of(caller: Option<&Found>, at: Option<&Located>, callee: u32) -> Call {
-    let (serial, position) = (caller.map_or(0, |caller| caller.serial), at.map_or(0, |at| at.position));
+fn call_of(caller: Option<&Found>, callee: u32) -> Call {
+    let (serial, position) = caller.map_or((0, 0), |caller| (caller.serial, caller.position));
     hash_words(&[u64::from(serial) << 32 | u64::from(callee), position as u64])
 }
 
@@ -426,13 +429,14 @@ fn print<M: Gather>(prefetch: &Prefetch<M>, layout: &Layout, code: Addr) -> Resu
 }
 
 /// A digest of an object with a length and a hash in its head and at least as many bytes from `first` on: of its head
-/// and of its first and last words.
+/// and of its first and last words. The last word may reach beyond the object, but not beyond the memory it was given.
 fn digest<M: Memory>(memory: &M, layout: &Layout, object: Addr, first: u16) -> Result<u64, Miss> {
     const HEAD: u64 = 4;
     const TAIL: u64 = 3;
     let start = layout.bytes.size.of(object);
     let length = memory.word::<u64>(start)?.min(MAX_LINE_TABLE as u64);
-    let words = (u64::from(first - layout.bytes.size.offset()) + length) / 8;
+    let head = first.saturating_sub(layout.bytes.size.offset());
+    let words = (u64::from(head) + length).div_ceil(8);
     let head = 0..words.min(HEAD);
     let tail = words.saturating_sub(TAIL).max(head.end)..words;
     let mut digest = length;
@@ -462,3 +466,6 @@ fn read_line<M: Memory>(memory: &M, layout: &Layout, known: &Known, position: i6
     }
     Ok(search.line().unwrap_or(known.first_line).max(0) as u32)
 }
+
+#[cfg(test)]
+mod tests;

@@ -44,7 +44,7 @@ pub fn walk<M: Gather>(
         let step = read_frame(prefetch, layout, &head, frame, sight)?;
         // The oldest frame that is seen twice is on the other side of the line as well: what is below it held still
         // from the reading of the deep frames on, because this one did.
-        if depth == STILL_FRAMES && read_frame(prefetch, layout, &head, frame, Sight::Deep)? != step {
+        if depth == STILL_FRAMES && read_frame(prefetch, layout, &head, frame, Sight::Edge)? != step {
             return Err(Miss::Moved);
         }
         if let Some(seen) = step.seen

@@ -161,7 +161,7 @@ fn layout(shape: &Shape, offsets: [u16; ENTRIES], free_threaded: bool) -> Option
     let [_, state, length, ascii, compact] = rest;
     let bits = if free_threaded && shape.wide_string_state { StateBits::WIDE } else { StateBits::NARROW };
     // PyCompactUnicodeObject adds a length and a pointer to PyASCIIObject (cpython/unicodeobject.h).
-    let compact = if compact == 0 { ascii + 16 } else { compact };
+    let compact = if compact == 0 { ascii.checked_add(16)? } else { compact };
     let copies = Copies { array: Field::at(copies), index: Field::at(index) };
     let layout = Layout {
         interpreter: Interpreter {

@@ -104,10 +104,14 @@ fn list_interpreter<M: Gather>(
     };
     let (holder, free_threaded) = gil_holder(&memory, layout, interpreter, holder)?;
     if which == Which::Running && !free_threaded {
-        let known = |state| threads.items().iter().any(|thread| thread.state == state);
-        return match holder.filter(|&state| !known(state)) {
-            Some(state) => threads.push(make(state, true)).map(drop).map_err(|_| Miss::Endless),
-            None => Ok(()),
+        let Some(state) = holder else { return Ok(()) };
+        // A GIL that interpreters share is held for the one that the thread belongs to.
+        prefetch.enter(state, Moment::First);
+        let own = prefetch.with(Sight::Once).load(state, layout.thread.interpreter)?;
+        return if own == interpreter {
+            threads.push(make(state, true)).map(drop).map_err(|_| Miss::Endless)
+        } else {
+            Ok(())
         };
     }
     let mut next = memory.load(interpreter, layout.interpreter.threads)?;
@@ -148,3 +152,6 @@ fn gil_holder<M: Memory>(
     let held = memory.load(gil, locked)? == 1;
     Ok((if held { memory.load(gil, holder)? } else { None }, false))
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,10 +8,11 @@
 
 use super::escape::{self, Notation};
 use super::{Sink, put_number};
-use crate::profile::{Frame, Profile, Sorted};
+use crate::profile::{Frame, Profile, Window};
 
-/// Writes `sorted`. `lines`: with line numbers.
-pub fn write(sorted: &Sorted, lines: bool, out: &mut impl Sink) {
+/// Writes `profile`, in the order of `LC_ALL=C sort`. `lines`: with line numbers.
+pub fn write(profile: Profile, lines: bool, out: &mut impl Sink) {
+    let sorted = profile.sort(&|profile, frame, window| put_frame(profile, frame, lines, window));
     let profile = &sorted.profile;
     let counts = &profile.counts;
     for (name, count) in
@@ -30,6 +31,12 @@ pub fn write(sorted: &Sorted, lines: bool, out: &mut impl Sink) {
             put_frame(profile, profile.node(profile.ancestor(id, depth)).frame, lines, out);
         }
         put_count(node.count, out);
+    }
+}
+
+impl Sink for Window {
+    fn put(&mut self, bytes: &[u8]) {
+        Window::put(self, bytes);
     }
 }
 

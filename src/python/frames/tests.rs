@@ -22,12 +22,11 @@ struct Walker<'a> {
 
 impl<'a> Walker<'a> {
     fn new(target: &'a Target, layout: Layout, pages: usize, depth: usize) -> Walker<'a> {
-        let nothing = Seen { code: Addr(0), position: 0 };
         Walker {
             target,
             layout,
             prefetch: Prefetch::new(target, prefetch_storage(pages), layout.frame.room),
-            frames: List::new(leaked(nothing, depth)),
+            frames: List::new(zeroed(depth)),
         }
     }
 

@@ -187,3 +187,24 @@ fn a_release_is_never_read_by_the_shape_of_the_version_before() {
         assert!(refused > 30, "{refused}");
     }
 }
+
+/// A struct that is as large as can be lets its fields be as far away as can be.
+#[test]
+fn fields_at_the_far_end_of_the_largest_struct_are_refused_or_harmless() {
+    for table in &PUBLISHED {
+        let shape = SHAPES.iter().find(|shape| shape.version == minor_of(table.version)).unwrap();
+        let mut size = 0;
+        for (&entry, &width) in shape.entries.iter().zip(&WIDTHS).filter(|(entry, _)| **entry != 0) {
+            if width == 0 {
+                size = 8 * usize::from(entry);
+                continue;
+            }
+            for far in [u64::from(u16::MAX) + 1 - u64::from(width), u64::from(u16::MAX), 1 << 16, MAX_SIZE] {
+                let mut bytes = table.bytes();
+                put(&mut bytes, size, u64::MAX);
+                put(&mut bytes, 8 * usize::from(entry), far);
+                check(&bytes, table);
+            }
+        }
+    }
+}

@@ -78,7 +78,14 @@ fn histories(stacks: &[Vec<Link>]) -> Vec<Vec<&[Link]>> {
     let (a, b): (&[Link], &[Link]) = (&stacks[0], &stacks[1]);
     let (a1, b1, last) = (without_innermost(a), without_innermost(b), &stacks[stacks.len() - 1]);
     let a2 = without_innermost(a1);
-    vec![vec![a], vec![last, b, a], vec![a1, b, a], vec![b, a, a1], vec![a1, a2, b1, a, b]]
+    vec![
+        vec![a],
+        vec![last, b, a],
+        vec![a1, b, a],
+        vec![b, a, a1],
+        vec![a, b1, a2, b],
+        vec![a1, a2, b1, a, b],
+    ]
 }
 
 /// A story and what was sampled before, as bytes.
@@ -142,11 +149,14 @@ impl Tally {
     }
 }
 
-/// Calls `switch` for the stories in every layout, with every history and every way to place frames.
+/// Calls `switch` for the stories in every layout, with every history and every way to place frames; in a development
+/// build for one of `step` of them.
 fn every_case(
+    step: usize,
     stories: impl Fn(&dyn Fn(usize) -> u64) -> Vec<Story>,
     mut switch: impl FnMut(&mut Walker<'_>, &Case),
 ) {
+    let mut count = 0;
     // Frame objects, a pointer on the C stack, tagged pointers and copies of the bytecode.
     for name in ["3.8", "3.12", "3.14t"] {
         let layout = layout(name);
@@ -169,21 +179,32 @@ fn every_case(
                         stacks: story.stacks.iter().map(|stack| seen(stack)).collect(),
                         history: history.iter().map(|stack| layout.stack(THREAD, stack)).collect(),
                     };
-                    switch(&mut walker, &case);
+                    count += 1;
+                    if cfg!(not(debug_assertions)) || count % step == 0 {
+                        switch(&mut walker, &case);
+                    }
                 }
             }
         }
     }
 }
 
-/// Every pair of stacks in either direction.
+/// Every pair of stacks in either direction, and stacks of many frames that all differ.
 fn pairs(at: &dyn Fn(usize) -> u64) -> Vec<Story> {
     let there = ONE_SWITCH.map(|words| story(words, at));
     let back = ONE_SWITCH.map(|words| {
         let (from, to) = words.split_once('/').unwrap();
         story(&format!("{to} / {from}"), at)
     });
-    there.into_iter().chain(back).collect()
+    let deep = [17, 20, 40].map(|depth| Story {
+        what: format!("{depth} frames"),
+        stacks: [1, 2]
+            .map(|n| {
+                (0..depth).map(|i| link(at(i), CODE + 0x1000 * i as u64, n * (2 + 2 * i as i64))).collect()
+            })
+            .into(),
+    });
+    there.into_iter().chain(back).chain(deep).collect()
 }
 
 /// A thread that goes from one stack to another between any two ranges of a call is seen in one of the two, or not at
@@ -191,7 +212,7 @@ fn pairs(at: &dyn Fn(usize) -> u64) -> Vec<Story> {
 #[test]
 fn stacks_are_never_mixed_by_a_switch_between_ranges() {
     let mut tally = Tally::default();
-    every_case(pairs, |walker, case| {
+    every_case(7, pairs, |walker, case| {
         case.try_with(walker, &[], &mut tally);
         for range in 0..walker.target.last_call().len() {
             case.try_with(walker, &[(range, 0)], &mut tally);
@@ -207,7 +228,7 @@ fn stacks_are_never_mixed_by_a_switch_between_ranges() {
 fn stacks_are_never_mixed_by_a_call_and_a_switch() {
     let mut tally = Tally::default();
     let stories = |at: &dyn Fn(usize) -> u64| TWO_SWITCHES.map(|words| story(words, at)).into();
-    every_case(stories, |walker, case| {
+    every_case(11, stories, |walker, case| {
         case.try_with(walker, &[], &mut tally);
         let ranges = walker.target.last_call().len();
         for (first, second) in (0..ranges).flat_map(|i| (i + 1..ranges).map(move |j| (i, j))) {
@@ -216,4 +237,50 @@ fn stacks_are_never_mixed_by_a_call_and_a_switch() {
     });
     assert_eq!(tally.mixed, 0, "{tally:?}");
     assert!(tally.right > tally.looks() / 3, "{tally:?}");
+}
+
+/// A switch that comes between the words of two frames of one range can mix them, while the copy behind the first moment
+/// is made: 2,226 of 190,092 looks in the full run. There is no help against that and no need: they are nanoseconds
+/// apart, less than a call takes.
+#[test]
+fn within_a_range_only_the_copy_behind_the_moment_can_be_torn() {
+    let mut tally = Tally::default();
+    every_case(1, pairs, |walker, case| {
+        if !case.what.starts_with("3.12 packed") || case.what.contains("frames") {
+            return;
+        }
+        case.try_with(walker, &[], &mut tally);
+        for (range, span) in walker.target.last_call().iter().enumerate() {
+            for byte in (8..span.len).step_by(if cfg!(debug_assertions) { 104 } else { 8 }) {
+                let before = tally.mixed;
+                case.try_with(walker, &[(range, byte)], &mut tally);
+                // The call: cframe, frames, frame pointer, frames again, and so on.
+                assert!(tally.mixed == before || range == 3, "{tally:?}");
+            }
+        }
+    });
+    assert!(0 < tally.mixed && tally.mixed < tally.looks() / 50, "{tally:?}");
+}
+
+/// What proves a stack is that nothing changed around the moment, or that it changed and changed back. So a thread that
+/// switches and is back within one call can be seen with parts of both stacks: in the full run 8,070 of 112,857 looks, all
+/// but 83 of them at frames that lie apart. Against that stands that it takes a call and a return for each frame that
+/// differs, twice within a few microseconds, and that the sampler believes no call that it never saw before.
+#[test]
+fn a_thread_that_is_back_can_hide() {
+    let mut tally = Tally::default();
+    let stories = |at: &dyn Fn(usize) -> u64| {
+        let mut stories = pairs(at);
+        stories.retain(|story| !story.what.contains("frames"));
+        stories.iter_mut().for_each(|story| story.stacks.push(story.stacks[0].clone()));
+        stories
+    };
+    every_case(41, stories, |walker, case| {
+        case.try_with(walker, &[], &mut tally);
+        let ranges = walker.target.last_call().len();
+        for (first, second) in (0..ranges).flat_map(|i| (i + 1..ranges).map(move |j| (i, j))) {
+            case.try_with(walker, &[(first, 0), (second, 0)], &mut tally);
+        }
+    });
+    assert!(tally.mixed < tally.looks() / 12, "{tally:?}");
 }

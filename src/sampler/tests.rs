@@ -1,0 +1,94 @@
+use super::*;
+use crate::memory::Addr;
+use crate::testing::Random;
+
+/// So many samples of a thread of whose looks `moved` in 10,000 fail: the share of stops, and of looks that are
+/// taken only to find out.
+fn run(history: &mut History, random: &mut Random, samples: u32, moved: u64) -> (f64, f64) {
+    let (mut stops, mut probes) = (0, 0);
+    for _ in 0..samples {
+        let plan = history.plan(true);
+        stops += u32::from(plan != Plan::Look);
+        probes += u32::from(plan == Plan::Probe);
+        if plan != Plan::Stop {
+            history.note(if random.below(10_000) < moved { Look::Moved } else { Look::Proven });
+        }
+    }
+    (f64::from(stops) / f64::from(samples), f64::from(probes) / f64::from(samples))
+}
+
+#[test]
+fn threads_are_stopped_while_looks_at_them_often_fail() {
+    let mut random = Random(1);
+    for _ in 0..10 {
+        let mut history = History::new(Mode::Default);
+        // Ordinary programs are hardly ever stopped, those that make very short calls nearly always.
+        assert_eq!(run(&mut history, &mut random, 20_000, 0), (0.0, 0.0));
+        assert!(run(&mut history, &mut random, 20_000, 50).0 < 0.01);
+        let (stops, probes) = run(&mut history, &mut random, 20_000, 2000);
+        assert!(stops > 0.98, "{stops}");
+        assert!((0.12..0.13).contains(&probes), "{probes}");
+        // And no longer once that is over.
+        let (stops, _) = run(&mut history, &mut random, 20_000, 10);
+        assert!((0.01..0.4).contains(&stops), "{stops}");
+        assert_eq!(run(&mut history, &mut random, 20_000, 0), (0.0, 0.0));
+    }
+}
+
+#[test]
+fn between_the_thresholds_all_stays_as_it_was() {
+    let between = (u64::from(TOO_MANY) + u64::from(FEW)) * 10_000 / 2 / u64::from(ALL);
+    let mut random = Random(2);
+    let mut history = History::new(Mode::Default);
+    let (mut stopping, mut switches) = (false, 0);
+    for _ in 0..100_000 {
+        run(&mut history, &mut random, 1, between);
+        switches += u32::from(history.stopping != stopping);
+        stopping = history.stopping;
+    }
+    // A mean of some hundred looks swings, but not at every one.
+    assert!(switches < 500, "{switches}");
+}
+
+#[test]
+fn the_mode_and_what_is_allowed_come_first() {
+    let mut blocking = History::new(Mode::Blocking);
+    for look in [Look::Proven, Look::Moved, Look::New] {
+        assert_eq!((blocking.plan(true), blocking.plan(false)), (Plan::Stop, Plan::Look));
+        blocking.note(look);
+    }
+    let mut history = History::new(Mode::Default);
+    (0..1000).for_each(|_| history.note(Look::Moved));
+    assert!((0..100).all(|_| history.plan(false) == Plan::Look));
+    assert!((0..100).all(|_| history.plan(true) != Plan::Look));
+}
+
+#[test]
+fn stacks_are_compared_but_for_where_the_innermost_frame_is() {
+    let seen = |frames: &[(u64, i64)]| -> std::vec::Vec<Seen> {
+        frames.iter().map(|&(code, position)| Seen { code: Addr(code), position }).collect()
+    };
+    let stack = seen(&[(1, 2), (3, 4), (5, 6)]);
+    assert!(same_calls(&stack, &seen(&[(1, 7), (3, 4), (5, 6)])) && same_calls(&[], &[]));
+    for other in [&[][..], &[(1, 2)], &[(2, 2), (3, 4), (5, 6)], &[(1, 2), (3, 5), (5, 6)]] {
+        assert!(!same_calls(&stack, &seen(other)), "{other:?}");
+    }
+}
+
+#[test]
+fn what_only_had_to_be_learned_says_nothing() {
+    let mut history = History::new(Mode::Default);
+    for _ in 0..1000 {
+        history.note(Look::Unproven);
+        assert_eq!((history.moved, history.plan(true)), (0, Plan::Look));
+    }
+    (0..1000).for_each(|_| history.note(Look::Moved));
+    let moved = history.moved;
+    // The share cannot leave its range.
+    assert!(moved > ALL / 10 * 9 && moved <= ALL, "{moved}");
+    (0..1000).for_each(|_| history.note(Look::Unproven));
+    assert!(history.moved == moved && history.stopping && history.moves());
+    (0..2000).for_each(|_| history.note(Look::New));
+    // A single failure is forgotten, too.
+    assert!(!history.stopping && !history.moves());
+}
