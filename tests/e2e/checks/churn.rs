@@ -16,7 +16,7 @@ pub fn run(setting: &Setting, score: &mut Score) -> Checked {
 }
 
 fn sample(setting: &Setting, kind: &str) -> Checked {
-    let mut target = setting.start("churn.py", &[kind])?;
+    let mut target = setting.start_busy("churn.py", &[kind])?;
     let rule = Rule::parse(&target.told()?)?;
     let sampling = setting.samples(5000, 100_000);
     for mode in ["", "--nonblocking"] {
