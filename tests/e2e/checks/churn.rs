@@ -45,7 +45,7 @@ impl Rule {
             format!("{mode}: {} wrong frames, such as {:?}", wrong.len(), wrong.first())
         })?;
         let seen = frames.iter().filter(|frame| number(frame.name(), "f", "").is_some()).count();
-        ensure(seen >= 10, || format!("{mode}: only {seen} of the functions were seen"))
+        ensure(seen >= 5, || format!("{mode}: only {seen} of the functions were seen"))
     }
 
     /// Whether file, function and line of a frame belong together.

@@ -69,6 +69,7 @@ impl Setting<'_> {
     /// Starts a target program that computes, and waits until it does.
     pub fn start_busy(&self, program: &str, arguments: &[&str]) -> Result<Target, Trouble> {
         let target = self.start(program, arguments)?;
+        target.told()?; // it may say that it cannot be had on this interpreter
         target.computes()?;
         Ok(target)
     }
