@@ -108,6 +108,25 @@ impl Target {
         Ok(fs::read_to_string(self.file(name))?)
     }
 
+    /// Waits until the process has computed for some time, so that it is past all that it does only once.
+    pub fn computes(&self) -> Result<(), Trouble> {
+        let (start, before) = (Instant::now(), self.processor_time()?);
+        while self.processor_time()? < before + 3 {
+            if start.elapsed() > START {
+                return Err("the target does not compute".into());
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+        Ok(())
+    }
+
+    /// Clock ticks (of 10 ms) that the process has used.
+    fn processor_time(&self) -> Result<u64, Trouble> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid()))?;
+        let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+        Ok(fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum())
+    }
+
     /// For how long the process was ready to run, but had no processor.
     pub fn waited(&self) -> Result<Duration, Trouble> {
         let times = fs::read_to_string(format!("/proc/{}/schedstat", self.pid()))?;

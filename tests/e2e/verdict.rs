@@ -37,7 +37,7 @@ pub fn ensure(condition: bool, why: impl FnOnce() -> String) -> Checked {
 /// Tries a check that depends on the clock again when it fails, since the machine may have been busy. What can only be
 /// wrong because of the profiler must not be checked in this way.
 pub fn patiently(check: impl Fn() -> Checked) -> Checked {
-    (0..4).map(|_| check()).find(Result::is_ok).unwrap_or_else(check)
+    (0..4).map(|_| check()).find(|result| !matches!(result, Err(Trouble::Failed(_)))).unwrap_or_else(check)
 }
 
 /// What the checks of one interpreter came to.

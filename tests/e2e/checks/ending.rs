@@ -42,8 +42,8 @@ fn hangup_is_ignored() -> bool {
 
 /// The target ends, by itself or by a signal, while it is sampled.
 fn target_ends(setting: &Setting, signal: Option<&str>) -> Checked {
-    let life = if signal.is_some() { "60" } else { "0.6" };
-    let mut target = setting.start("ending.py", &[life])?;
+    let life = if signal.is_some() { "60" } else { "1" };
+    let mut target = setting.start_busy("ending.py", &[life])?;
     let running = setting.profiler.start(&format!("-s 30 {}", target.pid()))?;
     thread::sleep(Duration::from_millis(300));
     if let Some(name) = signal {
@@ -57,7 +57,7 @@ fn target_ends(setting: &Setting, signal: Option<&str>) -> Checked {
     let late = gone.elapsed();
     run.has_succeeded()?;
     ensure(late <= SOON + GRACE, || format!("ended {late:?} after the target"))?;
-    has_samples(&run.stdout, 50)
+    has_samples(&run.stdout, 5)
 }
 
 fn is_gone(target: &mut Target) -> bool {
@@ -66,7 +66,7 @@ fn is_gone(target: &mut Target) -> bool {
 
 /// A signal to the profiler ends sampling early.
 fn interrupted(setting: &Setting, name: &str) -> Checked {
-    let mut target = setting.start("ending.py", &["60"])?;
+    let mut target = setting.start_busy("ending.py", &["60"])?;
     let running = setting.profiler.start(&format!("--blocking -s 30 {}", target.pid()))?;
     thread::sleep(Duration::from_millis(200));
     target::signal(running.pid(), name)?;
@@ -75,7 +75,7 @@ fn interrupted(setting: &Setting, name: &str) -> Checked {
     let late = sent.elapsed();
     run.has_succeeded()?;
     ensure(late <= SOON + GRACE, || format!("ended {late:?} after the signal"))?;
-    has_samples(&run.stdout, 30)?;
+    has_samples(&run.stdout, 5)?;
     target.undisturbed()
 }
 
@@ -87,7 +87,7 @@ fn has_samples(output: &[u8], least: u64) -> Checked {
 
 /// The kernel lets the target go when the profiler cannot.
 fn killed(setting: &Setting) -> Checked {
-    let mut target = setting.start("ending.py", &["60"])?;
+    let mut target = setting.start_busy("ending.py", &["60"])?;
     for wait in [40, 41, 42, 43, 44] {
         let running = setting.profiler.start(&format!("--blocking -r 0.0001 -s 30 {}", target.pid()))?;
         thread::sleep(Duration::from_millis(wait));
@@ -95,27 +95,12 @@ fn killed(setting: &Setting) -> Checked {
         running.finish()?;
         target.undisturbed()?;
     }
-    is_computing(&target)
-}
-
-/// That processor time goes on being used.
-fn is_computing(target: &Target) -> Checked {
-    let before = processor_time(target)?;
-    thread::sleep(Duration::from_millis(200));
-    let after = processor_time(target)?;
-    ensure(after > before, || format!("the target does nothing any more: {before} {after}"))
-}
-
-/// Clock ticks that the process has used in user mode.
-fn processor_time(target: &Target) -> Result<u64, Trouble> {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", target.pid()))?;
-    let after_name = stat.rsplit(')').next().unwrap_or_default();
-    Ok(after_name.split_whitespace().nth(11).and_then(|ticks| ticks.parse().ok()).unwrap_or(0))
+    target.computes()
 }
 
 /// A stopped target stays stopped, and one that goes on is sampled on.
 fn stopped(setting: &Setting) -> Checked {
-    let mut target = setting.start("ending.py", &["60"])?;
+    let mut target = setting.start_busy("ending.py", &["60"])?;
     for mode in ["", "--blocking"] {
         target.signal("STOP")?;
         let running = setting.profiler.start(&format!("{mode} -s 0.6 {}", target.pid()))?;
@@ -125,7 +110,7 @@ fn stopped(setting: &Setting) -> Checked {
         target.signal("CONT")?;
         let run = running.finish()?;
         run.has_succeeded()?;
-        has_samples(&run.stdout, 100)?;
+        has_samples(&run.stdout, 10)?;
     }
     target.undisturbed()
 }

@@ -11,7 +11,7 @@ pub fn run(setting: &Setting, score: &mut Score) -> Checked {
 }
 
 fn sample(setting: &Setting) -> Checked {
-    let target = setting.start("longtable.py", &[])?;
+    let target = setting.start_busy("longtable.py", &[])?;
     let told = target.told()?;
     let words = told.lines().map(|line| line.split(' ').collect::<Vec<_>>());
     let calls: HashMap<&str, u32> =

@@ -20,7 +20,7 @@ pub fn run(setting: &Setting, score: &mut Score) -> Checked {
 
 /// So many functions and stacks, in so much memory.
 fn stacks(setting: &Setting, functions: u32, count: u32, memory: u64) -> Checked {
-    let target = setting.start("many.py", &[&functions.to_string(), &count.to_string()])?;
+    let target = setting.start_busy("many.py", &[&functions.to_string(), &count.to_string()])?;
     let shape = Shape::parse(&target.told()?)?;
     let sampling = Sampling {
         count: if setting.full { u64::from(count) * 2 } else { 20_000 },
@@ -78,7 +78,7 @@ impl Shape {
 
 /// A stack of 5,000 calls is whole, or said to be cut; a dump has it, too.
 fn deep(setting: &Setting) -> Checked {
-    let target = setting.start("deep.py", &["5000"])?;
+    let target = setting.start_busy("deep.py", &["5000"])?;
     let folded = setting.profile(&target, "-s 0.3")?;
     ensure((1..=302).contains(&folded.total()), || format!("{} samples of 300", folded.total()))?;
     let depth = |stack: &[Frame]| stack.iter().filter(|frame| frame.name() == "down").count();

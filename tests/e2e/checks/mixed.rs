@@ -15,19 +15,19 @@ const KINDS: [&str; 6] = ["calls", "short", "generators", "recursion", "callback
 /// Samples all kinds of chains in every mode; in full runs each kind alone, too.
 pub fn run(setting: &Setting, score: &mut Score) -> Checked {
     let sampling = setting.samples(3000, 100_000);
-    let mut target = setting.start("mixed.py", &["all"])?;
+    let mut target = setting.start_busy("mixed.py", &["all"])?;
     for mode in ["", "--nonblocking", "--blocking"] {
         score.enter(&format!("mixed: {mode}"), sample(setting, &target, mode, sampling));
     }
     score.enter("mixed: target undisturbed", target.undisturbed());
     drop(target);
-    let target = setting.start("mixed.py", &["all", "2"])?;
+    let target = setting.start_busy("mixed.py", &["all", "2"])?;
     for mode in ["", "--threads"] {
         score.enter(&format!("mixed, two threads: {mode}"), two_threads(setting, &target, mode, sampling));
     }
     drop(target);
     for kind in KINDS.iter().filter(|_| setting.full) {
-        let target = setting.start("mixed.py", &[kind])?;
+        let target = setting.start_busy("mixed.py", &[kind])?;
         let sampling = Sampling { count: 20_000, ..sampling };
         score.enter(&format!("mixed, {kind} alone"), sample(setting, &target, "", sampling));
     }
@@ -105,9 +105,6 @@ impl Map {
         let Some(root) = self.roots.iter().find(|root| begins_with(stack, root)) else {
             return Some("no such root".into());
         };
-        if stack.iter().any(|frame| frame.base() == "mixed.py" && frame.name() == "ready") {
-            return None; // not yet in the driver
-        }
         let mut callees = None;
         for frame in &stack[root.len()..] {
             let place = self.lines.get(&frame.line).filter(|_| frame.file == GENERATED.as_bytes());

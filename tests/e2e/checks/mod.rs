@@ -66,6 +66,14 @@ impl Setting<'_> {
         Target::python(self.python, program, arguments)
     }
 
+    /// Starts a target program that computes, and waits until it does.
+    pub fn start_busy(&self, program: &str, arguments: &[&str]) -> Result<Target, Trouble> {
+        let target = self.start(program, arguments)?;
+        target.told()?; // it may say that it cannot be had on this interpreter
+        target.computes()?;
+        Ok(target)
+    }
+
     /// Profiles the target with these options and reads the profile back.
     pub fn profile(&self, target: &Target, options: &str) -> Result<Folded, Trouble> {
         read(&self.profiler.run(&format!("--verbose {options} {}", target.pid()))?)

@@ -4,8 +4,7 @@ use super::{Setting, hardly_failed, read};
 use crate::stacks::Folded;
 use crate::target::{self, Target};
 use crate::verdict::{Checked, Score, Trouble, ensure};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// By how many percentage points a share may be off.
 const TOLERANCE: f64 = 2.0;
@@ -27,7 +26,7 @@ fn options(setting: &Setting) -> &'static str {
 /// Starts the target, and lets it go before what else runs on the machine, where that is allowed: what delays
 /// target and profiler differently changes the shares.
 fn start(setting: &Setting, kind: &str) -> Result<Target, Trouble> {
-    let target = setting.start("shares.py", &[kind])?;
+    let target = setting.start_busy("shares.py", &[kind])?;
     target::go_first(target.pid());
     Ok(target)
 }
@@ -81,7 +80,6 @@ fn timed(setting: &Setting, kind: &str) -> Checked {
 fn counted(setting: &Setting) -> Checked {
     let target = start(setting, "short")?;
     let known = numbers("share", &target.told()?);
-    thread::sleep(Duration::from_millis(20));
     let mut sum = Folded::default();
     until_it_fits(&target, |_| {
         sum.add(profile(setting, &target, "")?);
