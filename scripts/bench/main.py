@@ -131,11 +131,12 @@ class Bench:
                                             "with": with_profiler, "after": after, "run": row})
 
     def speed(self, target):
-        """Work in a second that the target had a processor or was held: what other programs take is not counted."""
+        """Work in a second that the target had a processor or was held: what other programs take is not counted. And
+        the share that they took: the kernel counts a wait when it is over, so a long one spoils the figure."""
         work, wall, _, waited, _ = target.clocks()
         time.sleep(self.plan.window)
         work2, wall2, _, waited2, _ = target.clocks()
-        return (work2 - work) / ((wall2 - wall) - (waited2 - waited))
+        return (work2 - work) / ((wall2 - wall) - (waited2 - waited)), (waited2 - waited) / (wall2 - wall)
 
     def profiled(self, target, name, rate):
         if name == "none":
@@ -153,10 +154,7 @@ class Bench:
             _, result = self.runner.finish(profiler, target, started, seconds)
         except Failed as failed:
             return {"error": str(failed)}
-        row = {"rounds": result.rounds, "failed": result.failed}
-        if result.stacks:
-            row.update(target.shape.check(result.stacks)._asdict())
-        return row
+        return runs.found(profiler, target, result)
 
     def held(self, spec, rate, wanted):
         """How long the target is held per stop: the time that it neither ran nor wanted to, by the number of times."""
@@ -164,17 +162,22 @@ class Bench:
         setup.say("time held, %s: %s" % (spec, ", ".join(names)))
         target = self.target(spec)
         for turn, name in self.in_turns(names):
-            profiler = self.profilers[name]
-            warm = 0.4 + 2 * profiler.start_up
-            seconds = warm + self.plan.window + 0.2
-            started = self.runner.start(profiler, target, rate, seconds)
-            time.sleep(warm)
-            _, wall, ran, waited, slept = target.clocks()
-            time.sleep(self.plan.window)
-            _, wall2, ran2, waited2, slept2 = target.clocks()
-            row = self.finished(profiler, target, started, seconds)
-            self.raw["held"].append({"profiler": name, "turn": turn, "stops": slept2 - slept, "run": row,
-                                     "held": (wall2 - wall) - (ran2 - ran) - (waited2 - waited)})
+            rows = []
+            while not rows or rows[-1]["waited"] > runs.DISTURBED and len(rows) < self.runner.tries:
+                rows.append(self.held_once(target, self.profilers[name], rate))
+            self.raw["held"].append(dict(min(rows, key=lambda row: row["waited"]), profiler=name, turn=turn))
+
+    def held_once(self, target, profiler, rate):
+        warm = 0.4 + 2 * profiler.start_up
+        seconds = warm + self.plan.window + 0.2
+        started = self.runner.start(profiler, target, rate, seconds)
+        time.sleep(warm)
+        _, wall, ran, waited, slept = target.clocks()
+        time.sleep(self.plan.window)
+        _, wall2, ran2, waited2, slept2 = target.clocks()
+        row = self.finished(profiler, target, started, seconds)
+        return {"stops": slept2 - slept, "run": row, "waited": (waited2 - waited) / (wall2 - wall),
+                "held": (wall2 - wall) - (ran2 - ran) - (waited2 - waited)}
 
     def dumps(self, spec, wanted):
         """One look, in turns with a program that does nothing."""
@@ -215,6 +218,8 @@ class Bench:
             self.pairs(F5000, 1000, free)
             # 2 bytes a line of its line table before 3.11, 4 and more from then on.
             self.pairs("big:%d" % (60000 if self.version < (3, 11) else 30000), 1000, free, single=True)
+            for spec in [GENS] + [AIO] * (self.version >= (3, 6)):
+                self.pairs(spec, 1000, free + ["pyflame --nonblocking"], single=True)
         self.pairs(FRESH, 1000, free, single=True)
         self.pairs(CHURN, 1000, free + ["pyflame --nonblocking", "py-spy --nonblocking"] +
                    (stopping if not quick else []), single=True)

@@ -23,6 +23,8 @@ class Profiler:
     start_up = 0.0
     # Whether it can be told how many samples to take: then it is, under strace.
     counted = False
+    # Whether it gives stacks.
+    checked = True
 
     def __init__(self, name, command, options=()):
         self.name, self.program, self.options = name, command, list(options)
@@ -133,6 +135,7 @@ class Sampling(Profiler):
 
 class Bare(Profiler):
     """The loops of bare.c."""
+    checked = False
     interrupted = False
 
     def command(self, pid, rate, seconds, out, shape):

@@ -147,11 +147,8 @@ class Runner:
             cost, result = self.finish(profiler, target, self.start(profiler, target, rate, seconds), seconds)
         except Failed as failed:
             return {"error": str(failed)}
-        row = {"seconds": seconds, "rounds": result.rounds, "failed": result.failed, "stacks": len(result.stacks),
-               "said": result.said}
-        row.update(cost)
-        if result.stacks:
-            row.update(target.shape.check(result.stacks)._asdict())
+        row = found(profiler, target, result)
+        row.update(cost, seconds=seconds, said=result.said)
         return row
 
     def calls(self, profiler, target, rate, seconds):
@@ -160,9 +157,8 @@ class Runner:
         try:
             started = self.start(profiler, target, rate, seconds, strace=table)
             cost, result = self.finish(profiler, target, started, seconds)
-            row = {"seconds": seconds, "rounds": result.rounds, "calls": counts(table)}
-            if result.stacks:
-                row.update(target.shape.check(result.stacks)._asdict())
+            row = found(profiler, target, result)
+            row.update(seconds=seconds, calls=counts(table))
             return row
         except Failed as failed:
             return {"error": str(failed)}
@@ -185,6 +181,14 @@ class Runner:
         subprocess.run(["strace", "-f", "-c", "-o", table] + command, stdin=subprocess.DEVNULL,
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=PATIENCE)
         return counts(table)
+
+
+def found(profiler, target, result):
+    """What a run found, and what of it is right: none of it where it found nothing."""
+    row = {"rounds": result.rounds, "failed": result.failed, "stacks": len(result.stacks)}
+    if profiler.checked:
+        row.update(target.shape.check(result.stacks)._asdict())
+    return row
 
 
 def disturbance(row):

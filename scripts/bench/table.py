@@ -1,12 +1,18 @@
 """From the raw data to the table: what a figure is, which are not given, and the bars that they are held to."""
 import statistics
 
+from runs import DISTURBED
 from shapes import AIO, CHURN, F50, F5000, FRESH, GENS, S20, S200, T2, T66
 
 # More wrong samples than this, and nothing that a run says is believed.
 MOST_WRONG = 0.01
-# The same under strace, which makes every call some 20 times as long, so that more changes from one to the next.
+# Nor where more of them failed: what fails may cost less.
+MOST_FAILED = 0.2
+# The same as the first under strace, which makes every call some 20 times as long, so that more changes from one to the next.
 MOST_WRONG_TRACED = 0.25
+# A window in which the target waited for its processor for more of the time is left out.
+MOST_WAITED = 0.3
+WINDOWS = ("before", "with", "after")
 MICRO = 1e6
 COLUMNS = ["pyflame", "py-spy", "austin", "sampling", "bare"]
 TITLES = {"sampling": "profiling.sampling", "bare": "bare loop"}
@@ -40,18 +46,21 @@ NOTHING = Figure()
 
 def refusal(rows, most_wrong=MOST_WRONG):
     """Why the samples of some runs are not believed, or None."""
-    errors = [row["error"] for row in rows if row and "error" in row]
-    if errors:
+    rows = [row for row in rows if row]
+    if any("error" in row for row in rows):
         return "failed"
-    right = sum(row.get("right", 0) for row in rows if row)
-    wrong = sum(row.get("wrong", 0) for row in rows if row)
-    full = sum(row.get("full", 0) for row in rows if row)
-    if any(row and "right" in row for row in rows):
-        if wrong > most_wrong * (right + wrong):
-            return "%.1f %% wrong" % (100 * wrong / (right + wrong))
-        if not full:
-            return "no whole stacks"
-    return None
+    rows = [row for row in rows if "right" in row]
+    if not rows:
+        return None  # a bare loop finds nothing and cannot be wrong
+    right, wrong, full, rounds, failed = (sum(row[key] for row in rows)
+                                          for key in ("right", "wrong", "full", "rounds", "failed"))
+    if failed > MOST_FAILED * rounds:
+        return "%.0f %% failed" % (100 * failed / rounds)
+    if not right + wrong:
+        return "no samples"
+    if wrong > most_wrong * (right + wrong):
+        return "%.1f %% wrong" % (100 * wrong / (right + wrong))
+    return None if full else "no whole stacks"
 
 
 def runs_of(pairs):
@@ -153,15 +162,17 @@ class Raw:
 
     def slowdown(self, spec, name):
         rows = [row for row in self.raw["windows"] if (row["shape"], row["profiler"]) == (spec, name)]
-        values = [100 * (1 - 2 * row["with"] / (row["before"] + row["after"])) for row in rows]
+        calm = [row for row in rows if max(row[key][1] for key in WINDOWS) <= MOST_WAITED]
+        values = [100 * (1 - 2 * row["with"][0] / (row["before"][0] + row["after"][0])) for row in calm]
         # What it found is checked elsewhere for chains that hardly anybody can see right.
-        return Figure(values, refusal([row["run"] for row in rows]) if spec != CHURN else None)
+        refused = refusal([row["run"] for row in calm]) if spec != CHURN else None
+        return Figure(values, refused or ("disturbed" if rows and not calm else None))
 
     def held(self, name):
         rows = [row for row in self.raw["held"] if row["profiler"] == name]
-        return Figure([row["held"] / row["stops"] * MICRO if row["stops"] > 20 else None for row in rows],
-                      refusal([row["run"] for row in rows]) or
-                      ("too few stops" if rows and not any(row["stops"] > 20 for row in rows) else None))
+        calm = [row for row in rows if row["waited"] <= DISTURBED and row["stops"] > 20]
+        return Figure([row["held"] / row["stops"] * MICRO for row in calm],
+                      refusal([row["run"] for row in calm]) or ("disturbed" if rows and not calm else None))
 
     def dump(self, name):
         """Milliseconds above a program that does nothing."""
@@ -305,6 +316,13 @@ def rows_of(raw):
         row("% impossible stacks, 50 ns calls" + what, one, figures, "0", at_most(figures["pyflame"], 0))
         row("… % failed", one, cells(lambda name: raw.last(
             CHURN, 1000, name, lambda run: 100 * run["failed"] / max(run["rounds"], 1), False), **names))
+    for what, spec in (("generators", GENS), ("asyncio", AIO)):
+        for word, name in (("", "pyflame"), (", `--nonblocking`", "pyflame --nonblocking")):
+            figures = cells(lambda name: raw.impossible(spec, 1000, name), name, None if word else "py-spy",
+                            None if word else "austin", None if word else "sampling")
+            row("%% impossible stacks, %s%s" % (what, word), two, figures, "0", at_most(figures["pyflame"], 0))
+            row("… % failed", one, {"pyflame": raw.last(
+                spec, 1000, name, lambda run: 100 * run["failed"] / max(run["rounds"], 1), False)})
     row("% failed, 20 frames, 1 kHz", two, cells(lambda name: raw.failed(S20, 1000, name)))
 
     for what, spec in (("20 frames", S20), ("5,000 functions", F5000)):
@@ -332,8 +350,9 @@ def markdown(report):
     if absent:
         lines.append("Went without: " + ", ".join(absent) + ".")
     lines.append("Median of %d round%s (least–greatest). A figure in italics was refused: more than %d %% of the "
-                 "samples were wrong (counting system calls, under strace: %d %%), or there were too few." % (
-                     report["rounds"], "s" * (report["rounds"] != 1), 100 * MOST_WRONG, 100 * MOST_WRONG_TRACED))
+                 "samples were wrong (counting system calls, under strace: %d %%), or more than %d %% failed, or there "
+                 "were too few, or others had the processor." % (report["rounds"], "s" * (report["rounds"] != 1), 100 * MOST_WRONG,
+                                    100 * MOST_WRONG_TRACED, 100 * MOST_FAILED))
     for version, raw in report["pythons"].items():
         rows = rows_of(Raw(raw))
         here = [column for column in columns if any(row.cells.get(column, NOTHING).given() for row in rows)]
