@@ -61,18 +61,20 @@ class Bench:
     def names(self, wanted):
         return [name for name in wanted if name in self.profilers]
 
-    def in_turns(self, names):
-        """Rounds, each beginning with another profiler."""
+    def in_turns(self, spec, names):
+        """Rounds, each beginning with another profiler, and with a target of its own: where things lie in its memory
+        can make a difference."""
         for turn in range(self.plan.rounds):
+            if turn > 0:
+                self.end()
             for index in range(len(names)):
-                yield turn, names[(index + turn) % len(names)]
+                yield turn, self.target(spec), names[(index + turn) % len(names)]
 
     def pairs(self, spec, rate, wanted, single=False):
         """Short and long runs; `single`: long ones alone, where no time is measured."""
         names = self.names(wanted)
         setup.say("%s at %s: %s" % (spec, "%d Hz" % rate if rate else "full speed", ", ".join(names)))
-        target = self.target(spec)
-        for turn, name in self.in_turns(names):
+        for turn, target, name in self.in_turns(spec, names):
             profiler = self.profilers[name]
             # What the interpreter of the profiler needs to come up is no time of measuring.
             extra = profiler.start_up
@@ -88,8 +90,9 @@ class Bench:
 
     def calls(self, specs, wanted):
         """System calls. Nothing in them depends on time, so several at once."""
-        jobs = [(spec, name) for spec in specs for name in self.names(wanted.get(spec, wanted[""]))]
-        setup.say("system calls: %d profilers and shapes" % len(jobs))
+        jobs = [(spec, name) for spec in specs for name in self.names(wanted.get(spec, wanted[""]))
+                for _ in range(self.plan.rounds if name.startswith("pyflame") else 1)]
+        setup.say("system calls: %d runs" % len(jobs))
         lock = threading.Lock()
 
         def work():
@@ -120,15 +123,12 @@ class Bench:
         """How fast the target works with and without a profiler, in turns."""
         names = ["none"] + self.names(wanted)
         setup.say("slowdown, %s: %s" % (spec, ", ".join(names)))
-        target = self.target(spec)
-        for turn in range(self.plan.rounds):
-            for index in range(len(names)):
-                name = names[(index + turn) % len(names)]
-                before = self.speed(target)
-                with_profiler, row = self.profiled(target, name, rate)
-                after = self.speed(target)
-                self.raw["windows"].append({"shape": spec, "rate": rate, "profiler": name, "before": before,
-                                            "with": with_profiler, "after": after, "run": row})
+        for _, target, name in self.in_turns(spec, names):
+            before = self.speed(target)
+            with_profiler, row = self.profiled(target, name, rate)
+            after = self.speed(target)
+            self.raw["windows"].append({"shape": spec, "rate": rate, "profiler": name, "before": before,
+                                        "with": with_profiler, "after": after, "run": row})
 
     def speed(self, target):
         """Work in a second that the target had a processor or was held: what other programs take is not counted. And
@@ -160,8 +160,7 @@ class Bench:
         """How long the target is held per stop: the time that it neither ran nor wanted to, by the number of times."""
         names = self.names(wanted)
         setup.say("time held, %s: %s" % (spec, ", ".join(names)))
-        target = self.target(spec)
-        for turn, name in self.in_turns(names):
+        for turn, target, name in self.in_turns(spec, names):
             rows = []
             while not rows or rows[-1]["waited"] > runs.DISTURBED and len(rows) < self.runner.tries:
                 rows.append(self.held_once(target, self.profilers[name], rate))

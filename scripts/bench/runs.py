@@ -158,7 +158,7 @@ class Runner:
             started = self.start(profiler, target, rate, seconds, strace=table)
             cost, result = self.finish(profiler, target, started, seconds)
             row = found(profiler, target, result)
-            row.update(seconds=seconds, calls=counts(table))
+            row.update(seconds=seconds, said=result.said, calls=counts(table))
             return row
         except Failed as failed:
             return {"error": str(failed)}
