@@ -10,6 +10,8 @@ import argparse
 import json
 import os
 import shutil
+import signal
+import sys
 import tempfile
 import threading
 import time
@@ -266,6 +268,8 @@ def main():
     parser.add_argument("--without", default="", help="profilers to leave out, with commas between")
     parser.add_argument("--built", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    # So that no target is left over, and what was measured is written.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     plan = Plan(options.quick, options.rounds, options.urgent)
     profiler_cpu, target_cpu = setup.processors()
     rows = setup.interpreters()
