@@ -42,7 +42,7 @@ class Bench:
         self.plan, self.runner, self.interpreter, self.target_cpu = plan, runner, interpreter, target_cpu
         self.version = version
         self.profilers = {name: profiler for name, profiler in profilers.items() if profiler.supports(version)}
-        self.raw = {"pairs": [], "calls": [], "windows": [], "held": [], "dumps": [], "memory": []}
+        self.raw = {"pairs": [], "calls": [], "windows": [], "held": [], "dumps": []}
         self.current = None
 
     def new_target(self, spec):
@@ -282,11 +282,12 @@ def main():
     profilers = known_profilers(built, found, fifteen and fifteen[1])
     report = {"date": time.strftime("%Y-%m-%d %H:%M"), "machine": setup.machine(), "load": [os.getloadavg()],
               "processors": {"profiler": profiler_cpu, "target": target_cpu}, "quick": plan.quick,
-              "rounds": plan.rounds, "pythons": {}, "sizes": sizes(profilers),
+              "rounds": plan.rounds, "complete": False, "pythons": {}, "sizes": sizes(profilers),
               "commit": setup.output(["git", "describe", "--always", "--dirty"]).strip(),
               "versions": {name: profilers[name].release() for name in ("pyflame", "py-spy", "austin", "sampling")
                            if name in profilers}}
     directory = tempfile.mkdtemp(prefix="pyflame-bench.")
+    name = os.path.join(built, "bench", time.strftime("%Y%m%d-%H%M%S.json"))
     try:
         runner = runs.Runner(profiler_cpu, directory, {"run": os.path.join(built, "bench", "run")},
                              1 if plan.quick else 3)
@@ -296,19 +297,19 @@ def main():
                 setup.say("no CPython %s here: left out" % wanted)
                 continue
             bench = Bench(plan, runner, interpreter[1], interpreter[2], profilers, target_cpu)
+            report["pythons"][interpreter[0]] = bench.raw
             try:
                 bench.all()
             finally:
                 bench.end()
-                report["pythons"][interpreter[0]] = bench.raw
                 report["load"].append(os.getloadavg())
-                name = os.path.join(built, "bench", time.strftime("%Y%m%d-%H%M%S.json"))
-                with open(name, "w") as file:
-                    json.dump(report, file, indent=1)
+        report["complete"] = True
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-    print(table.markdown(report))
-    setup.say("raw data: " + name)
+        with open(name, "w") as file:
+            json.dump(report, file, indent=1)
+        setup.say("raw data: " + name)
+        print(table.markdown(report), flush=True)
 
 
 if __name__ == "__main__":

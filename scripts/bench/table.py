@@ -1,5 +1,10 @@
-"""From the raw data to the table: what a figure is, which are not given, and the bars that they are held to."""
+"""From the raw data to the table: what a figure is, which are not given, and the bars that they are held to.
+
+    table.py FILE.json      the table of an earlier run
+"""
+import json
 import statistics
+import sys
 
 from runs import DISTURBED
 from shapes import AIO, CHURN, F50, F5000, FRESH, GENS, S20, S200, T2, T66
@@ -12,6 +17,8 @@ MOST_FAILED = 0.2
 MOST_WRONG_TRACED = 0.25
 # A window in which the target waited for its processor for more of the time is left out.
 MOST_WAITED = 0.3
+# Percent of slowdown with no profiler: more, and the machine is too busy to judge by it.
+MOST_NOISE = 3
 WINDOWS = ("before", "with", "after")
 MICRO = 1e6
 COLUMNS = ["pyflame", "py-spy", "austin", "sampling", "bare"]
@@ -290,13 +297,17 @@ def rows_of(raw):
     floor = figures["bare"].median
     row("µs that a stop holds the target", one, figures, "≤ bare + 5",
         at_most(figures["pyflame"], floor + 5 if floor is not None else None))
-    figures = cells(lambda name: raw.slowdown(S20, name), bare="none")
-    noise = max([abs(value) for value in figures["bare"].values], default=None)
-    row("% slowdown at 1 kHz, 0.2 ms calls (bare: none)", one, figures, "noise", at_most(figures["pyflame"], noise))
-    row("… with `--blocking`", one, cells(lambda name: raw.slowdown(S20, name), "pyflame --blocking", "py-spy", None,
-                                          "sampling --blocking"))
-    figures = cells(lambda name: raw.slowdown(CHURN, name), bare="none")
-    row("… 50 ns calls", one, figures, "≤ 5", at_most(figures["pyflame"], 5))
+    for what, spec, limit, word in [("0.2 ms calls (bare: none)", S20, None, "noise"),
+                                    ("50 ns calls (bare: none)", CHURN, 5, "≤ 5")]:
+        figures = cells(lambda name: raw.slowdown(spec, name), bare="none")
+        noise = max([abs(value) for value in figures["bare"].values], default=None)
+        # Where nothing slows down by more than that, nothing can be said of what does.
+        told = noise is not None and noise <= MOST_NOISE
+        row("% slowdown at 1 kHz, " + what, one, figures, word if told else word + ", too noisy to tell",
+            at_most(figures["pyflame"], limit or noise) if told else None)
+        if spec == S20:
+            row("… with `--blocking`", one, cells(lambda name: raw.slowdown(spec, name), "pyflame --blocking",
+                                                  "py-spy", None, "sampling --blocking"))
 
     figures = cells(raw.dump)
     row("ms of one look, above `true`", two, figures, "≤ 2", at_most(figures["pyflame"], 2))
@@ -353,6 +364,8 @@ def markdown(report):
                  "samples were wrong (counting system calls, under strace: %d %%), or more than %d %% failed, or there "
                  "were too few, or others had the processor." % (report["rounds"], "s" * (report["rounds"] != 1), 100 * MOST_WRONG,
                                     100 * MOST_WRONG_TRACED, 100 * MOST_FAILED))
+    if not report.get("complete"):
+        lines.append("**Ended before it was complete:** rows are missing, and some are of fewer rounds.")
     for version, raw in report["pythons"].items():
         rows = rows_of(Raw(raw))
         here = [column for column in columns if any(row.cells.get(column, NOTHING).given() for row in rows)]
@@ -373,3 +386,8 @@ def titles(columns):
 
 def heading(cells):
     return ["| " + " | ".join(cells) + " |", "|" + "---|" * len(cells)]
+
+
+if __name__ == "__main__":
+    with open(sys.argv[1]) as opened:
+        print(markdown(json.load(opened)))
