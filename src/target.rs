@@ -198,3 +198,86 @@ pub fn on_processor(pid: Pid, tid: Pid) -> bool {
     let end = stat.iter().rposition(|&b| b == b')').unwrap_or(0);
     stat.get(end..).is_some_and(|rest| rest.starts_with(b") R"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::zeroed;
+    use std::format;
+    use std::vec::Vec;
+
+    #[test]
+    fn what_ended_and_what_is_the_kernel_s_is_refused() {
+        let rest = "1 1 1 0 -1 4194304 100 0 0 0 1 2 0 0 20 0 1 0 12 1000 10 18446744073709551615";
+        for name in ["python3", "", "a b", ") Z 1 2", "x) Z", ")", "((", "R Z X ) X", "tab\tbed"] {
+            let stat = |state: &str, rest: &str| format!("77 ({name}) {state} {rest}\n");
+            for state in ["R", "S", "D", "t", "T", "I"] {
+                assert_eq!(look_at_stat(77, stat(state, rest).as_bytes()), Ok(()), "{name}");
+            }
+            for state in ["Z", "X"] {
+                assert_eq!(look_at_stat(77, stat(state, rest).as_bytes()), Err(Error::Zombie(77)), "{name}");
+            }
+            // kthreadd: 0x208040
+            let kernel = rest.replace("4194304", "2129984").replace("-1", "0");
+            assert_eq!(look_at_stat(77, stat("S", &kernel).as_bytes()), Err(Error::Kernel(77)), "{name}");
+        }
+        let whole = format!("77 (python3) S {rest}");
+        for end in 0..whole.len() {
+            assert_eq!(look_at_stat(77, &whole.as_bytes()[..end]), Ok(()), "{end}");
+        }
+    }
+
+    /// The images of a process with these mappings: rank, name, path, start.
+    fn images(maps: &str, executable: &str, room: usize) -> Vec<(Rank, std::string::String, u64)> {
+        let mut images = Images::new(zeroed(room), zeroed(1000));
+        Lines::new(maps.as_bytes()).for_each(|mapping| images.add(&mapping, executable.as_bytes()));
+        let text = |bytes: &[u8]| std::string::String::from_utf8(bytes.to_vec()).unwrap();
+        let listed = images.iter().map(|image| {
+            assert!(text(images.path(image)).ends_with(&text(images.name(image))));
+            (image.rank, text(images.path(image)), image.start.0)
+        });
+        listed.collect()
+    }
+
+    const MAPS: &str = "\
+00400000-00410000 r--p 00000000 fe:01 7  /usr/bin/app
+00410000-00420000 r-xp 00010000 fe:01 7  /usr/bin/app
+00420000-00430000 rw-p 00000000 fe:01 7  /usr/bin/app
+01000000-01100000 rw-p 00000000 00:00 0  [heap]
+7f0000000000-7f0000100000 r--p 00000000 fe:01 8  /usr/lib/libc.so.6
+7f0000200000-7f0000300000 r--p 00000000 fe:01 9  /usr/lib/libpython3.8.so.1.0 (deleted)
+7f0000300000-7f0000400000 rw-p 00000000 fe:01 9  /usr/lib/libpython3.8.so.1.0 (deleted)
+7f0000400000-7f0000500000 ---p 00000000 fe:01 10 /usr/lib/guarded.so
+7f0000500000-7f0000600000 r--p 00000000 fe:01 11 /opt/lib/libpython3.9.so.1.0
+7f0000600000-7f0000700000 rw-p 00000000 00:00 0
+";
+
+    #[test]
+    fn images_come_by_rank_and_each_once() {
+        let found = images(MAPS, "/usr/bin/app", 10);
+        let expected = [
+            (Rank::Executable, "/usr/bin/app", 0x40_0000),
+            (Rank::Libpython, "/usr/lib/libpython3.8.so.1.0", 0x7f00_0020_0000),
+            (Rank::Libpython, "/opt/lib/libpython3.9.so.1.0", 0x7f00_0050_0000),
+            (Rank::Other, "libc.so.6", 0x7f00_0000_0000),
+        ];
+        assert_eq!(found, expected.map(|(rank, path, start)| (rank, path.into(), start)));
+        // What does not fit is left out, whatever its rank.
+        assert_eq!(images(MAPS, "/usr/bin/app", 1), found[..1]);
+        assert_eq!(images(MAPS, "/usr/bin/app", 0), []);
+        // An executable that was replaced.
+        let maps = MAPS.replace("/usr/bin/app", "/usr/bin/app (deleted)");
+        assert_eq!(images(&maps, "/usr/bin/app (deleted)", 10), found);
+    }
+
+    #[test]
+    fn our_own_images() {
+        let mut images = Images::new(zeroed(1000), zeroed(100_000));
+        images.read(rustix::process::getpid()).unwrap();
+        let first = images.iter().next().unwrap();
+        assert_eq!(first.rank, Rank::Executable);
+        assert!(images.name(first).starts_with(b"pyflame-"));
+        assert!(images.iter().is_sorted_by_key(|image| (image.rank, image.start)));
+        assert_eq!(images.iter().filter(|image| image.rank == Rank::Executable).count(), 1);
+    }
+}

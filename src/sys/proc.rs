@@ -100,3 +100,49 @@ pub fn signal_pending(tid: Pid) -> bool {
     };
     (field(b"SigPnd:") | field(b"ShdPnd:")) & !field(b"SigBlk:") != 0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec;
+    use std::vec::Vec;
+
+    #[test]
+    fn paths_are_made_of_their_parts() {
+        let pid = Pid::from_raw(4_194_304).unwrap();
+        assert_eq!(Path::new(pid, &[]).c_str(), c"/proc/4194304");
+        assert_eq!(Path::new(pid, &[b"task", b"17", b"stat"]).c_str(), c"/proc/4194304/task/17/stat");
+        assert_eq!(Path::from(b"").c_str(), c"");
+        assert_eq!(Path::from(b"a/b").c_str(), c"a/b");
+    }
+
+    #[test]
+    fn paths_that_are_too_long_lead_nowhere() {
+        let long = vec![b'x'; 4095];
+        assert_eq!(Path::from(&long).c_str().to_bytes(), long);
+        assert_eq!(Path::from(&vec![b'x'; 4096]).c_str(), c"");
+        assert_eq!(open(&Path::from(&vec![b'/'; 5000]), READ).err(), Some(Errno::NOENT));
+    }
+
+    #[test]
+    fn our_own_threads_are_numbers() {
+        let pid = rustix::process::getpid();
+        let mut threads = Vec::new();
+        numbers(&Path::new(pid, &[b"task"]), |number| threads.push(number)).unwrap();
+        assert!(threads.contains(&(rustix::thread::gettid().as_raw_nonzero().get() as u64)));
+        assert!(!signal_pending(rustix::thread::gettid()));
+        let none = Path::new(pid, &[b"nothing"]);
+        assert_eq!(numbers(&none, |_| panic!()).err(), Some(Errno::NOENT));
+    }
+
+    #[test]
+    fn files_are_read_as_far_as_there_is_room() {
+        let path = Path::new(rustix::process::getpid(), &[b"stat"]);
+        let mut buffer = [0; 4096];
+        let whole = read_file(&path, &mut buffer).unwrap();
+        assert!(whole.len() > 50 && whole.ends_with(b"\n"));
+        assert_eq!(read_file(&path, &mut [0; 10]).unwrap(), &whole[..10]);
+        assert_eq!(read_file(&path, &mut []).unwrap(), b"");
+        assert!(executable_id(rustix::process::getpid()) != 0);
+    }
+}

@@ -73,3 +73,48 @@ impl Process {
         (unsafe { self.argv.add(i.min(self.argc)) }, self.envp)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::boxed::Box;
+    use std::vec::Vec;
+
+    /// A stack as the kernel makes it, of texts and pairs of words.
+    fn process(args: &[&'static CStr], environment: &[&'static CStr], auxiliary: &[[usize; 2]]) -> Process {
+        let address = |text: &&CStr| text.as_ptr() as usize;
+        let mut words: Vec<usize> = [args.len()].into_iter().chain(args.iter().map(address)).collect();
+        words.push(0);
+        words.extend(environment.iter().map(address));
+        words.push(0);
+        words.extend(auxiliary.iter().flatten());
+        // SAFETY: arguments, NULL, environment, NULL and pairs; it lives until the tests end.
+        unsafe { Process::from_stack(Box::leak(words.into_boxed_slice()).as_ptr()) }
+    }
+
+    #[test]
+    fn arguments_and_environment_are_found() {
+        let environment = [c"PATHS=x", c"PATH=/bin:/usr/bin", c"EMPTY=", c"ODD", c"PATH=second"];
+        let process = process(&[c"pyflame", c"", c"77"], &environment, &[[0, 0]]);
+        let args: Vec<_> = (0..4).map(|i| process.arg(i)).collect();
+        assert_eq!(args, [Some(c"pyflame"), Some(c""), Some(c"77"), None]);
+        assert_eq!(process.arg(usize::MAX), None);
+        assert_eq!(process.env(b"PATH"), Some(&b"/bin:/usr/bin"[..]));
+        assert_eq!(process.env(b"EMPTY"), Some(&b""[..]));
+        assert_eq!((process.env(b"ODD"), process.env(b"PAT"), process.env(b"NONE")), (None, None, None));
+    }
+
+    #[test]
+    fn without_arguments_there_is_still_an_environment() {
+        let process = process(&[], &[c"A=b"], &[[0, 0]]);
+        assert_eq!((process.arg(0), process.env(b"A")), (None, Some(&b"b"[..])));
+        assert_eq!(process.vdso(), None);
+    }
+
+    #[test]
+    fn the_kernel_s_own_code_is_found_behind_the_environment() {
+        let pairs = [[6, 4096], [33, 0x7fff_0000], [0, 0], [33, 1]];
+        assert_eq!(process(&[c"a"], &[c"A=b", c"C=d"], &pairs).vdso(), Some(Addr(0x7fff_0000)));
+        assert_eq!(process(&[c"a"], &[], &[[16, 33], [0, 0], [33, 1]]).vdso(), None);
+    }
+}
