@@ -38,7 +38,7 @@ pub fn walk<M: Gather>(
     frames.truncate(0);
     let head = Head::of(&layout.frame);
     let mut next = innermost(prefetch, layout, thread)?;
-    let mut depth = 0;
+    let (mut depth, mut in_shim) = (0, next.is_none());
     while let Some(frame) = next {
         let sight = if depth <= STILL_FRAMES { Sight::Still(depth) } else { Sight::Deep };
         let step = read_frame(prefetch, layout, &head, frame, sight)?;
@@ -47,6 +47,7 @@ pub fn walk<M: Gather>(
         if depth == STILL_FRAMES && read_frame(prefetch, layout, &head, frame, Sight::Edge)? != step {
             return Err(Miss::Moved);
         }
+        in_shim = step.seen.is_none();
         if let Some(seen) = step.seen
             && frames.push(seen).is_err()
         {
@@ -59,7 +60,9 @@ pub fn walk<M: Gather>(
             return Err(Miss::Endless);
         }
     }
-    Ok(End::Whole)
+    // Where C code enters Python through a shim, one is the outermost frame. A generator that is just being left has
+    // lost its caller already while it still is the innermost frame (3.12 shows that even to a stop).
+    if layout.frame.owner.is_some() && !in_shim { Err(Miss::Moved) } else { Ok(End::Whole) }
 }
 
 /// Frames of a stack, the ones to skip included: more than the storage for frames holds.

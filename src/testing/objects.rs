@@ -28,6 +28,9 @@ pub fn seen(stack: &[Link]) -> Vec<Seen> {
     stack.iter().rev().filter_map(|link| link.seen).collect()
 }
 
+/// Where the shim lies through which C code enters Python: on the C stack.
+const ENTRY_FRAME: u64 = 0x7ffe_0000_0f28;
+
 /// What a code object says.
 #[derive(Clone)]
 pub struct CodeObject {
@@ -82,10 +85,14 @@ impl Layout {
         image
     }
 
-    /// The stack of a thread, from the outermost frame on.
+    /// The stack of a thread, from the outermost frame on, below which there is a shim where the layout has any.
     pub fn stack(&self, thread: u64, stack: &[Link]) -> Image {
         let mut previous = 0;
         let mut image = Image::new();
+        if self.frame.owner.is_some() && stack.first().is_some_and(|link| link.seen.is_some()) {
+            previous = ENTRY_FRAME;
+            image.extend(self.frame_object(&Link { at: ENTRY_FRAME, seen: None }, 0));
+        }
         for link in stack {
             image.extend(self.frame_object(link, previous));
             previous = link.at;

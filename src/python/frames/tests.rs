@@ -110,6 +110,20 @@ fn what_stands_between_c_and_python_is_skipped() {
     }
 }
 
+/// As a generator is while it is being left: its caller is forgotten, and it is the innermost frame all the same.
+#[test]
+fn a_chain_that_does_not_begin_at_a_shim_is_no_stack() {
+    for (name, layout) in kinds() {
+        let target = Target::new();
+        let stack = stack(3, 2);
+        target.apply(&layout.stack(THREAD, &stack));
+        target.apply(&layout.frame_object(&stack[1], 0));
+        let mut walker = Walker::new(&target, layout, 100, 64);
+        let cut = if layout.frame.owner.is_some() { Err(Miss::Moved) } else { Ok(seen(&stack[1..])) };
+        assert_eq!(walker.look(), cut, "{name}");
+    }
+}
+
 #[test]
 fn a_chain_without_an_end_is_cut() {
     for (name, layout) in kinds() {
