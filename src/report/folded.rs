@@ -43,7 +43,8 @@ impl Sink for Window {
 /// `file:function:line`, or without the line.
 pub fn put_frame(profile: &Profile, frame: Frame, lines: bool, out: &mut impl Sink) {
     let (file, name) = profile.function_names(frame.function);
-    if !file.is_empty() {
+    // What we say ourselves stands in brackets and in no file. No function is called so.
+    if !file.is_empty() || !name.starts_with(b"(") {
         escape::put(out, Notation::FoldedFile, file);
         out.put(b":");
     }

@@ -161,7 +161,9 @@ fn frames(stack: &str) -> Result<Vec<Frame>, String> {
 /// `file:function:line`; a colon in the function's name is escaped, one in the file's need not be.
 fn frame(text: &str) -> Result<Frame, String> {
     let (rest, line) = text.rsplit_once(':').ok_or_else(|| format!("no frame: {text:?}"))?;
-    let (file, function) = rest.rsplit_once(':').unwrap_or(("", rest));
+    // Of what the profiler says itself there is no file.
+    let own = rest.starts_with('(').then_some(("", rest));
+    let (file, function) = rest.rsplit_once(':').or(own).ok_or_else(|| format!("no file: {text:?}"))?;
     let line = line.parse().map_err(|_| format!("no line number: {text:?}"))?;
     Ok(Frame { file: unescape(file)?, function: unescape(function)?, line })
 }
