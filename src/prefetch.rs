@@ -209,9 +209,9 @@ impl<M: Gather> Prefetch<M> {
         self.late.get()
     }
 
-    /// Says that something that is not in this fetch was used.
-    pub fn set_late(&self) {
-        self.late.set(true);
+    /// Says whether something that is not in this fetch was used for a proof.
+    pub fn set_late(&self, late: bool) {
+        self.late.set(late);
     }
 
     /// Memory as seen with `sight`.

@@ -6,8 +6,8 @@
 //!
 //! Equal copies before and after a moment prove a stack unless what changed had changed back. On call chains of a
 //! microsecond that does happen. So a call that was never seen before (this position of this caller to that callee) is
-//! believed only when several looks in a row show it, or when the thread stood still; calls that happen are soon
-//! known, calls that cannot happen never are.
+//! believed only when so many looks in a row show it that chance is no explanation ([`History::confirming`]), or when the
+//! thread stood still; calls that happen are soon known, calls that cannot happen never are.
 
 use crate::cli::Mode;
 use crate::locate::Interpreter;
@@ -20,7 +20,7 @@ use crate::python::threads::{self, Thread, Which};
 use crate::stopper::{Still, Stopper};
 use crate::sys::clock;
 use crate::sys::remote::Remote;
-use crate::table::List;
+use crate::table::{List, hash_words};
 use crate::target;
 use rustix::process::{Pid, WaitStatus};
 
@@ -28,10 +28,9 @@ use rustix::process::{Pid, WaitStatus};
 const TRIES: u32 = 4;
 /// The same when it may not be stopped: each costs some microseconds.
 const TRIES_NONBLOCKING: u32 = 8;
-/// Looks in a row that have to show a stack with a new call. On a target whose calls take less than a microsecond one
-/// look in 20 shows a stack that never was; that so many show the same one has not been seen.
-const CONFIRMING: u32 = 5;
-/// The same for the root of a stack.
+/// Looks that are taken in one go before any call is believed: how fast the target is has to be known first.
+const ACQUAINTED: u32 = 128;
+/// Looks in a row that have to show the root of a stack.
 const CONFIRMING_ROOT: u32 = 24;
 
 /// Looks at a thread that has been told to stop and has not done so, and the time from one to the next, in ns.
@@ -69,17 +68,17 @@ pub struct Sampler {
     known: usize,
     /// It begins with frames that are not the root's, since it did not fit.
     cut: bool,
-    before: List<Seen>,
     history: History,
     stopper: Stopper,
-    /// The last look failed because its thread moved.
-    moved: bool,
+    /// The last look showed a call that was never seen before, believed or not.
+    strange: bool,
     /// The thread that was in a system call when it was stopped last.
     called: Option<Pid>,
     /// The last `pthread_t` that the kernel's thread id was looked up for.
     native: Option<(u64, Pid)>,
-    /// Samples in a row that gave nothing but failures.
+    /// Samples in a row that gave nothing but failures, and how many there may be.
     fruitless: u32,
+    patience: u32,
 }
 
 /// The fixed storage of a [`Sampler`].
@@ -90,8 +89,6 @@ pub struct Storage {
     pub seen: &'static mut [Seen],
     /// The same with their names.
     pub path: &'static mut [Step],
-    /// A stack to compare with.
-    pub before: &'static mut [Seen],
 }
 
 /// How a sample went.
@@ -154,13 +151,13 @@ impl Sampler {
             path: List::new(storage.path),
             known: 0,
             cut: false,
-            before: List::new(storage.before),
             history: History::new(choice.mode),
             stopper: Stopper::new(choice.mode != Mode::Nonblocking, child),
-            moved: false,
+            strange: false,
             called: None,
             native: None,
             fruitless: 0,
+            patience: FRUITLESS,
         }
     }
 
@@ -186,12 +183,17 @@ impl Sampler {
 
     /// Goes on with what the process is now: another program, or the same one begun anew.
     pub fn adopt(&mut self, remote: Remote, interpreter: Interpreter) {
+        self.fruitless = 0;
+        if interpreter.roots == self.interpreter.roots && interpreter.version == self.interpreter.version {
+            // It is still there, only hard to read.
+            self.patience = self.patience.saturating_mul(2);
+            return;
+        }
         self.prefetch.adopt(remote, interpreter.layout.frame.room);
         self.codes.forget();
         self.known = 0;
         self.native = None;
         self.interpreter = interpreter;
-        self.fruitless = 0;
     }
 
     /// Takes one sample and counts it.
@@ -214,8 +216,12 @@ impl Sampler {
         if stacks == 0 && failures == 0 && !self.choice.exclude_idle {
             profile.counts.idle += 1;
         }
-        self.fruitless = if stacks == 0 && failures > 0 { self.fruitless + 1 } else { 0 };
-        if self.fruitless < FRUITLESS { Sampled::Counted } else { Sampled::Lost }
+        if stacks > 0 || failures == 0 {
+            (self.fruitless, self.patience) = (0, FRUITLESS);
+            return Sampled::Counted;
+        }
+        self.fruitless += 1;
+        if self.fruitless < self.patience { Sampled::Counted } else { Sampled::Lost }
     }
 
     /// Takes back what fruitless samples counted, when they turn out to have been of a process that was ending.
@@ -293,55 +299,68 @@ impl Sampler {
     fn stack_of(&mut self, profile: &mut Profile, thread: Thread) -> bool {
         let may_stop = thread.running && self.stopper.may_stop();
         let plan = self.history.plan(may_stop);
+        while thread.running && plan == Plan::Look && self.history.looks < ACQUAINTED {
+            self.look(profile, thread, false);
+            if !self.fetch(thread) {
+                return false;
+            }
+        }
         if plan != Plan::Stop {
-            let look = self.look(profile, thread, false);
-            if thread.running {
-                self.history.note(look);
+            let first = self.look(profile, thread, false);
+            let strange = self.strange;
+            let mut proven = first == Look::Proven
+                || first == Look::New && plan == Plan::Look && self.confirm(profile, thread);
+            let mut moved = !proven && first != Look::Unproven;
+            if !proven && plan == Plan::Look {
+                // What had to be learned for it is the look's own matter, as long as it can be repeated.
+                let calls = calls_of(self.seen.items());
+                proven = self.look_again(profile, thread, may_stop);
+                moved |= calls_of(self.seen.items()) != calls;
+            }
+            if thread.running && (plan == Plan::Look || first != Look::Unproven) {
+                self.history.note(moved);
                 self.prefetch.set_hot(if self.history.moves() { STILL_FRAMES } else { 0 });
             }
-            if plan == Plan::Look
-                && (look == Look::Proven || self.look_again(profile, thread, look, may_stop))
-            {
+            // Time in calls that cannot be believed must not be shown as time in those that are known.
+            let replaced = moved && strange && self.history.stopping;
+            if proven && (self.stopper.may_stop() || !replaced) {
                 return true;
             }
         }
         // One that was waiting when the threads were listed, and moves, has begun to run since.
-        self.stopper.may_stop() && (thread.running || self.moved) && self.stopped_look(profile, thread)
+        self.stopper.may_stop() && self.stopped_look(profile, thread)
     }
 
     /// Looks until a look is proven, or there were too many.
-    fn look_again(&mut self, profile: &mut Profile, thread: Thread, mut last: Look, may_stop: bool) -> bool {
+    fn look_again(&mut self, profile: &mut Profile, thread: Thread, may_stop: bool) -> bool {
         for _ in 1..if may_stop { TRIES } else { TRIES_NONBLOCKING } {
-            if last == Look::New && self.confirm(profile, thread) {
-                return true;
-            }
-            if !self.fetch(thread) {
-                return false;
-            }
-            last = self.look(profile, thread, false);
-            if last == Look::Proven {
-                return true;
-            }
-        }
-        last == Look::New && self.confirm(profile, thread)
-    }
-
-    /// Whether further looks show the same frames, so that the new calls in it can be believed. Where the last of them
-    /// shows another stack, of calls that are known, that one will do.
-    fn confirm(&mut self, profile: &mut Profile, thread: Thread) -> bool {
-        if !self.confirm_root(profile, thread) {
-            return false;
-        }
-        self.before.copy_from(&self.seen);
-        for _ in 1..CONFIRMING {
             if !self.fetch(thread) {
                 return false;
             }
             match self.look(profile, thread, false) {
                 Look::Proven => return true,
-                Look::New if same_calls(self.before.items(), self.seen.items()) => {}
-                _ => return false,
+                Look::New if self.confirm(profile, thread) => return true,
+                _ => {}
             }
+        }
+        false
+    }
+
+    /// Whether further looks show the same frames, so that the new calls in it can be believed.
+    fn confirm(&mut self, profile: &mut Profile, thread: Thread) -> bool {
+        if !self.confirm_root(profile, thread) {
+            return false;
+        }
+        let calls = calls_of(self.seen.items());
+        let mut looks = 1;
+        while looks < self.history.confirming() {
+            if !self.fetch(thread)
+                || self.look(profile, thread, false) != Look::New
+                || calls_of(self.seen.items()) != calls
+            {
+                return false;
+            }
+            looks += 1;
         }
         self.learn_calls();
         true
@@ -385,7 +404,7 @@ impl Sampler {
         self.note_native(thread, tid);
         // One that waits in a system call holds still anyway, and it is not to be woken time and again.
         if self.called == Some(tid) && !target::on_processor(self.pid, tid) {
-            return self.look_again(profile, thread, Look::Moved, false);
+            return self.look_again(profile, thread, false);
         }
         for _ in 0..LATE_LOOKS {
             match self.stopper.stop(tid) {
@@ -393,25 +412,32 @@ impl Sampler {
                 Some(Still::Stopped(stopped)) => {
                     profile.counts.stopped += 1;
                     self.called = stopped.in_call().then_some(tid);
-                    return self.fetch(thread) && self.accept(profile, thread, true);
+                    if !self.fetch(thread) {
+                        return false;
+                    }
+                    if self.accept(profile, thread) {
+                        return true;
+                    }
+                    // It stands in the middle of a step from frame to frame. Stopped again at once, it would not have gone
+                    // on: that takes more than to let it go, which has also sent a SIGCHLD.
+                    clock::wait_for_child(0);
                 }
                 // It is on no processor, so it does not move; at least not as long as a virtual one is given to it.
-                Some(Still::Late) if self.fetch(thread) && self.accept(profile, thread, false) => {
-                    return true;
-                }
-                Some(Still::Late) => clock::wait_for_child(LATE_PAUSE),
+                Some(Still::Late) if self.look_again(profile, thread, true) => return true,
+                Some(Still::Late) => {}
             }
+            clock::wait_for_child(LATE_PAUSE);
         }
         false
     }
 
-    /// A look that is the last word, new calls and all.
-    fn accept(&mut self, profile: &mut Profile, thread: Thread, stopped: bool) -> bool {
-        let look = self.look(profile, thread, stopped);
-        if stopped && look == Look::New {
+    /// A look at a thread that stands still: new calls and all.
+    fn accept(&mut self, profile: &mut Profile, thread: Thread) -> bool {
+        let look = self.look(profile, thread, true);
+        if look == Look::New {
             self.learn_calls();
         }
-        look == Look::Proven || stopped && look == Look::New
+        matches!(look, Look::Proven | Look::New)
     }
 
     /// Remembers where before 3.11 the kernel's id of a thread has to be looked up.
@@ -441,21 +467,23 @@ impl Sampler {
 
     /// One look at `thread` in what was fetched. `stopped`: nothing of it can move.
     fn look(&mut self, profile: &mut Profile, thread: Thread, stopped: bool) -> Look {
-        let look = self.look_twice(profile, thread, stopped);
-        self.moved = look == Look::Moved;
-        look
-    }
-
-    fn look_twice(&mut self, profile: &mut Profile, thread: Thread, stopped: bool) -> Look {
         let layout = &self.interpreter.layout;
+        self.strange = false;
         for moment in [Moment::First, Moment::Second] {
             self.prefetch.enter(thread.state, moment);
-            match frames::walk(&self.prefetch, layout, thread.state, &mut self.seen) {
+            let walk = frames::walk(&self.prefetch, layout, thread.state, &mut self.seen);
+            if thread.running && !stopped && moment == Moment::First {
+                self.history.note_moment(walk == Err(Miss::Moved));
+            }
+            match walk {
                 Ok(end) => {
                     self.cut = end == End::Cut;
                     return match self.resolve(profile, thread) {
-                        Ok(known) if stopped || !self.prefetch.was_late() => known,
-                        _ => Look::Unproven,
+                        Ok(look) => {
+                            self.strange = look == Look::New;
+                            if stopped || !self.prefetch.was_late() { look } else { Look::Unproven }
+                        }
+                        Err(_) => Look::Unproven,
                     };
                 }
                 Err(Miss::Moved) if moment == Moment::First => {}
@@ -520,12 +548,14 @@ impl Sampler {
     }
 }
 
-/// Whether two stacks are the same but for the position of the innermost frame.
-fn same_calls(a: &[Seen], b: &[Seen]) -> bool {
-    match (a.split_first(), b.split_first()) {
-        (Some((a, a_rest)), Some((b, b_rest))) => a.code == b.code && a_rest == b_rest,
-        (a, b) => a.is_none() && b.is_none(),
+/// A digest of a stack but for the position of its innermost frame.
+fn calls_of(seen: &[Seen]) -> u64 {
+    let mut digest = 0;
+    for (depth, frame) in seen.iter().enumerate() {
+        let position = if depth == 0 { 0 } else { frame.position };
+        digest = hash_words(&[digest, frame.code.0, position as u64]);
     }
+    digest
 }
 
 /// What to do for the next sample.
@@ -543,8 +573,12 @@ enum Plan {
 struct History {
     always: bool,
     stopping: bool,
-    /// Share of looks that failed because the thread moved, of [`ALL`], the older ones forgotten.
+    /// Share of looks that had to be replaced because the thread moved, of [`ALL`], the older ones forgotten.
     moved: u32,
+    /// Share of moments at which something changed between the copies around it, of the last looks.
+    torn: u32,
+    /// How many looks that share is of; counted up to [`ACQUAINTED`].
+    looks: u32,
     until_probe: u32,
 }
 
@@ -557,12 +591,21 @@ const TOO_MANY: u32 = ALL / 100 * 3;
 const FEW: u32 = TOO_MANY / 2;
 /// A look counts for so small a part of the share.
 const WEIGHT: u32 = 256;
+/// The same for the share of moments, which has to follow quickly.
+const MOMENT_WEIGHT: u32 = 64;
 /// Samples from one probe to the next.
 const PROBE_EVERY: u32 = 8;
 
 impl History {
     fn new(mode: Mode) -> History {
-        History { always: mode == Mode::Blocking, stopping: false, moved: 0, until_probe: 0 }
+        History {
+            always: mode == Mode::Blocking,
+            stopping: false,
+            moved: 0,
+            torn: 0,
+            looks: 0,
+            until_probe: 0,
+        }
     }
 
     fn plan(&mut self, may_stop: bool) -> Plan {
@@ -581,11 +624,26 @@ impl History {
         self.moved > FEW / 4
     }
 
-    fn note(&mut self, look: Look) {
-        if look == Look::Unproven {
-            return; // says nothing of how the thread moves
+    fn note_moment(&mut self, torn: bool) {
+        let torn = if torn { ALL } else { 0 };
+        self.torn = self.torn - self.torn / MOMENT_WEIGHT + torn / MOMENT_WEIGHT;
+        self.looks = (self.looks + 1).min(ACQUAINTED);
+    }
+
+    /// How many looks in a row have to show a new call. Where something changes around one moment in n, it changes and
+    /// changes back around one in n² at most, and that has to be less likely than 1 in 100 million for all of them.
+    fn confirming(&self) -> u32 {
+        match self.torn / (ALL / 100) {
+            0..4 => 3,
+            4..15 => 5,
+            15..30 => 8,
+            30..50 => 13,
+            _ => 24,
         }
-        let moved = if look == Look::Moved { ALL } else { 0 };
+    }
+
+    fn note(&mut self, moved: bool) {
+        let moved = if moved { ALL } else { 0 };
         self.moved = self.moved - self.moved / WEIGHT + moved / WEIGHT;
         if self.moved > TOO_MANY {
             self.stopping = true;

@@ -83,7 +83,6 @@ impl Storage {
                 threads: arena.region(THREADS),
                 seen: arena.region(DEPTH),
                 path: arena.region(DEPTH),
-                before: arena.region(DEPTH),
             },
         })
     }
@@ -95,7 +94,6 @@ mod tests {
 
     #[test]
     fn the_address_space_holds_all_regions() {
-        let storage = Storage::map().expect("address space");
-        assert_eq!(storage.lists.before.len(), DEPTH);
+        assert!(Storage::map().is_ok());
     }
 }

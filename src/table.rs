@@ -46,12 +46,6 @@ impl<T: Copy> List<T> {
         self.items_mut().get_mut(id as usize)
     }
 
-    /// Holds the same items as `other`, as far as they fit.
-    pub fn copy_from(&mut self, other: &List<T>) {
-        self.len = self.slots.len().min(other.len);
-        self.items_mut().iter_mut().zip(other.items()).for_each(|(to, from)| *to = *from);
-    }
-
     /// Keeps the first `len` items.
     pub fn truncate(&mut self, len: usize) {
         self.len = self.len.min(len);

@@ -219,7 +219,7 @@ impl Codes {
         let Some(&known) = self.known.get(id) else { return Err(Miss::Endless) };
         let mut line = 0;
         if context.lines && !known.shim {
-            prefetch.set_late();
+            prefetch.set_late(true);
             line = read_line(&prefetch.with(Sight::Aside), layout, &known, position)?;
         }
         let new = Located { address, position, known: id, serial: known.serial, line, callee: 0 };
@@ -247,14 +247,14 @@ impl Codes {
         if known.fetch == self.fetch || unchanged || recent {
             return Ok(true);
         }
+        let late = prefetch.was_late();
         let print = print(prefetch, layout, known.address)?;
         if print != known.print {
             return Ok(false);
         }
-        // Read late, it proves nothing yet; the caller will fetch again.
-        if !prefetch.was_late() {
-            (known.fetch, known.proven, known.generation) = (self.fetch, context.now, context.generation);
-        }
+        // It was there before the fetch and is there now, however late: so it was there in between.
+        prefetch.set_late(late);
+        (known.fetch, known.proven, known.generation) = (self.fetch, context.now, context.generation);
         Ok(true)
     }
 
@@ -266,7 +266,7 @@ impl Codes {
         profile: &mut Profile,
         address: Addr,
     ) -> Result<Known, Miss> {
-        prefetch.set_late();
+        prefetch.set_late(true);
         let print = print(prefetch, layout, address)?;
         let memory = &prefetch.with(Sight::Aside);
         if self.code_type != Some(print.kind) {

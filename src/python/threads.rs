@@ -14,7 +14,7 @@ const MAX_INTERPRETERS: usize = 1 << 12;
 const MAX_THREADS: usize = 1 << 16;
 
 /// Where the walk begins.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Roots {
     /// The word that points to the newest interpreter. Unknown only where nothing exports it (up to 3.6).
     pub interpreters: Option<Addr>,

@@ -11,7 +11,7 @@ fn run(history: &mut History, random: &mut Random, samples: u32, moved: u64) -> 
         stops += u32::from(plan != Plan::Look);
         probes += u32::from(plan == Plan::Probe);
         if plan != Plan::Stop {
-            history.note(if random.below(10_000) < moved { Look::Moved } else { Look::Proven });
+            history.note(random.below(10_000) < moved);
         }
     }
     (f64::from(stops) / f64::from(samples), f64::from(probes) / f64::from(samples))
@@ -53,12 +53,12 @@ fn between_the_thresholds_all_stays_as_it_was() {
 #[test]
 fn the_mode_and_what_is_allowed_come_first() {
     let mut blocking = History::new(Mode::Blocking);
-    for look in [Look::Proven, Look::Moved, Look::New] {
+    for moved in [false, true] {
         assert_eq!((blocking.plan(true), blocking.plan(false)), (Plan::Stop, Plan::Look));
-        blocking.note(look);
+        blocking.note(moved);
     }
     let mut history = History::new(Mode::Default);
-    (0..1000).for_each(|_| history.note(Look::Moved));
+    (0..1000).for_each(|_| history.note(true));
     assert!((0..100).all(|_| history.plan(false) == Plan::Look));
     assert!((0..100).all(|_| history.plan(true) != Plan::Look));
 }
@@ -69,26 +69,37 @@ fn stacks_are_compared_but_for_where_the_innermost_frame_is() {
         frames.iter().map(|&(code, position)| Seen { code: Addr(code), position }).collect()
     };
     let stack = seen(&[(1, 2), (3, 4), (5, 6)]);
-    assert!(same_calls(&stack, &seen(&[(1, 7), (3, 4), (5, 6)])) && same_calls(&[], &[]));
+    assert!(calls_of(&stack) == calls_of(&seen(&[(1, 7), (3, 4), (5, 6)])));
     for other in [&[][..], &[(1, 2)], &[(2, 2), (3, 4), (5, 6)], &[(1, 2), (3, 5), (5, 6)]] {
-        assert!(!same_calls(&stack, &seen(other)), "{other:?}");
+        assert!(calls_of(&stack) != calls_of(&seen(other)), "{other:?}");
     }
 }
 
 #[test]
-fn what_only_had_to_be_learned_says_nothing() {
+fn the_share_stays_in_its_range_and_falls_to_nothing() {
     let mut history = History::new(Mode::Default);
-    for _ in 0..1000 {
-        history.note(Look::Unproven);
-        assert_eq!((history.moved, history.plan(true)), (0, Plan::Look));
-    }
-    (0..1000).for_each(|_| history.note(Look::Moved));
+    (0..1000).for_each(|_| history.note(true));
     let moved = history.moved;
-    // The share cannot leave its range.
     assert!(moved > ALL / 10 * 9 && moved <= ALL, "{moved}");
-    (0..1000).for_each(|_| history.note(Look::Unproven));
-    assert!(history.moved == moved && history.stopping && history.moves());
-    (0..2000).for_each(|_| history.note(Look::New));
+    assert!(history.stopping && history.moves());
+    (0..2000).for_each(|_| history.note(false));
     // A single failure is forgotten, too.
     assert!(!history.stopping && !history.moves());
+}
+
+#[test]
+fn the_faster_a_target_the_more_looks_have_to_agree() {
+    let mut random = Random(3);
+    for (torn, low, high) in [(0, 3, 3), (2, 3, 5), (25, 8, 13), (70, 24, 24)] {
+        let mut history = History::new(Mode::Nonblocking);
+        for _ in 0..2000 {
+            history.note_moment(random.below(100) < torn);
+        }
+        let mut within = 0;
+        for _ in 0..1000 {
+            history.note_moment(random.below(100) < torn);
+            within += u32::from((low..=high).contains(&history.confirming()));
+        }
+        assert!(within > 700, "{torn}: {within}");
+    }
 }
