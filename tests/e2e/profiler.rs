@@ -14,7 +14,12 @@ const LIMIT: Duration = Duration::from_secs(300);
 /// The executable under test.
 pub struct Profiler {
     pub path: PathBuf,
+    /// Whether it is a release build.
+    is_shipped: bool,
 }
+
+/// A development build is larger, in bytes, a release build is a small part of that.
+const SHIPPED_SIZE: u64 = 1 << 20;
 
 /// A run that is over.
 pub struct Run {
@@ -24,13 +29,15 @@ pub struct Run {
     pub stdout: Vec<u8>,
     pub stderr: Vec<u8>,
     pub took: Duration,
-    /// The largest resident size that was seen, in KiB (`VmHWM`).
+    /// The largest resident size that was seen, in KiB: `VmHWM`, and for a development build, whose code takes more
+    /// than all its data, without the pages of files (`RssFile`).
     pub peak: u64,
 }
 
 /// A run that is not over.
 pub struct Running {
     words: String,
+    is_shipped: bool,
     child: Child,
     start: Instant,
     stdout: JoinHandle<Vec<u8>>,
@@ -41,14 +48,15 @@ impl Profiler {
     /// The binary named by `PYFLAME_EXE`, else the one that cargo built for this test.
     pub fn find() -> Profiler {
         let path = std::env::var_os("PYFLAME_EXE").unwrap_or_else(|| env!("CARGO_BIN_EXE_pyflame").into());
-        Profiler { path: Path::new(&path).to_path_buf() }
+        let size = std::fs::metadata(&path).map_or(0, |file| file.len());
+        Profiler { path: Path::new(&path).to_path_buf(), is_shipped: size < SHIPPED_SIZE }
     }
 
     /// Starts the profiler with these words, separated by blanks.
     pub fn start(&self, words: &str) -> Result<Running, Trouble> {
         let mut command = Command::new(&self.path);
         command.args(words.split_whitespace());
-        Running::spawn(command, words)
+        self.spawn(command, words)
     }
 
     /// Runs the profiler to its end with these words, separated by blanks.
@@ -67,18 +75,18 @@ impl Profiler {
     pub fn shell(&self, script: &str) -> Result<Run, Trouble> {
         let mut command = Command::new("sh");
         command.env("PYFLAME", &self.path).args(["-c", script]);
-        Running::spawn(command, script)?.finish()
+        self.spawn(command, script)?.finish()
+    }
+
+    fn spawn(&self, mut command: Command, words: &str) -> Result<Running, Trouble> {
+        let start = Instant::now();
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let (stdout, stderr) = (collect(child.stdout.take()), collect(child.stderr.take()));
+        Ok(Running { words: words.into(), is_shipped: self.is_shipped, child, start, stdout, stderr })
     }
 }
 
 impl Running {
-    fn spawn(mut command: Command, words: &str) -> Result<Running, Trouble> {
-        let start = Instant::now();
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-        let (stdout, stderr) = (collect(child.stdout.take()), collect(child.stderr.take()));
-        Ok(Running { words: words.into(), child, start, stdout, stderr })
-    }
-
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -87,7 +95,7 @@ impl Running {
     pub fn finish(mut self) -> Result<Run, Trouble> {
         let mut peak = 0;
         let status = loop {
-            peak = resident_peak(self.child.id()).unwrap_or(0).max(peak);
+            peak = self.resident_peak().unwrap_or(0).max(peak);
             if let Some(status) = self.child.try_wait()? {
                 break status;
             }
@@ -101,6 +109,13 @@ impl Running {
             (self.stdout.join().unwrap_or_default(), self.stderr.join().unwrap_or_default());
         Ok(Run { words: self.words, status, stdout, stderr, took, peak })
     }
+
+    /// The largest resident size so far, in KiB.
+    fn resident_peak(&self) -> Option<u64> {
+        let size = |key| target::status(self.pid(), key)?.split(' ').next()?.parse::<u64>().ok();
+        let files = if self.is_shipped { 0 } else { size("RssFile")? };
+        Some(size("VmHWM")?.saturating_sub(files))
+    }
 }
 
 /// Reads a pipe to its end, on a thread of its own.
@@ -110,10 +125,6 @@ fn collect(pipe: Option<impl Read + Send + 'static>) -> JoinHandle<Vec<u8>> {
         let _ = pipe.map(|mut pipe| pipe.read_to_end(&mut bytes));
         bytes
     })
-}
-
-fn resident_peak(pid: u32) -> Option<u64> {
-    target::status(pid, "VmHWM")?.split(' ').next()?.parse().ok()
 }
 
 impl Run {

@@ -70,6 +70,11 @@ impl Score {
         }
     }
 
+    /// Whether a stack was seen that cannot have been.
+    pub fn is_wrong(&self) -> bool {
+        self.remarks.iter().any(|remark| remark.contains(" impossible of "))
+    }
+
     /// Adds what another score holds.
     pub fn add(&mut self, other: &Score) {
         self.passed += other.passed;
