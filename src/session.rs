@@ -103,8 +103,10 @@ impl Session {
             }
             deadline += schedule.period;
             let now = clock::now();
-            if deadline < now && schedule.period > 0 {
-                let late = (now - deadline) / schedule.period;
+            // What would have come after the end is not missed.
+            let until = now.min(end.unwrap_or(now));
+            if deadline < until && schedule.period > 0 {
+                let late = (until - deadline) / schedule.period;
                 profile.counts.missed += late;
                 deadline += late * schedule.period;
             }

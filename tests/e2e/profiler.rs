@@ -15,7 +15,7 @@ const LIMIT: Duration = Duration::from_secs(300);
 pub struct Profiler {
     pub path: PathBuf,
     /// Whether it is a release build.
-    is_shipped: bool,
+    pub is_shipped: bool,
 }
 
 /// A development build is larger, in bytes, a release build is a small part of that.
