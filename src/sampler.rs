@@ -28,7 +28,10 @@ use rustix::process::{Pid, WaitStatus};
 const TRIES: u32 = 4;
 /// The same when it may not be stopped: each costs some microseconds.
 const TRIES_NONBLOCKING: u32 = 8;
-/// Looks that are taken in one go before any call is believed: how fast the target is has to be known first.
+/// Looks in a row that have to show a new call while it is not known how fast the target is: when only one sample is
+/// taken.
+const ONE_SHOT: u32 = 8;
+/// Looks that it takes to know how fast a target is.
 const ACQUAINTED: u32 = 128;
 /// Looks in a row that have to show the root of a stack.
 const CONFIRMING_ROOT: u32 = 24;
@@ -176,6 +179,11 @@ impl Sampler {
         self.stopper.attend();
     }
 
+    /// Whether a thread that was told to stop has not done so yet.
+    pub fn waits_for_stop(&self) -> bool {
+        self.stopper.waits()
+    }
+
     /// How the child that was named ended, if a stop told.
     pub fn ended(&self) -> Option<WaitStatus> {
         self.stopper.ended()
@@ -194,6 +202,21 @@ impl Sampler {
         self.known = 0;
         self.native = None;
         self.interpreter = interpreter;
+    }
+
+    /// Looks at the threads that run, to learn what is there and how fast it moves.
+    pub fn acquaint(&mut self, profile: &mut Profile) {
+        self.prefetch.next_sample();
+        for _ in 0..ACQUAINTED {
+            if self.list().is_err() {
+                return;
+            }
+            for index in 0..self.threads.len() {
+                if let Some(&thread) = self.threads.get(index as u32).filter(|thread| thread.running) {
+                    self.look(profile, thread, false);
+                }
+            }
+        }
     }
 
     /// Takes one sample and counts it.
@@ -299,12 +322,6 @@ impl Sampler {
     fn stack_of(&mut self, profile: &mut Profile, thread: Thread) -> bool {
         let may_stop = thread.running && self.stopper.may_stop();
         let plan = self.history.plan(may_stop);
-        while thread.running && plan == Plan::Look && self.history.looks < ACQUAINTED {
-            self.look(profile, thread, false);
-            if !self.fetch(thread) {
-                return false;
-            }
-        }
         if plan != Plan::Stop {
             let first = self.look(profile, thread, false);
             let strange = self.strange;
@@ -369,10 +386,13 @@ impl Sampler {
     /// Whether the root of the last look is one, as further looks show. A generator changes between having a caller and
     /// having none with every item, so that takes more of them; but they need have nothing in common but the root.
     fn confirm_root(&mut self, profile: &mut Profile, thread: Thread) -> bool {
-        let Some(root) = self.path.get(0).map(|step| step.found.serial) else { return true };
+        // Where a stack has to begin at a shim, the walk has seen that it does.
+        let root = self.path.get(0).map(|step| step.found.serial);
+        let Some(root) = root.filter(|_| self.interpreter.layout.frame.owner.is_none()) else { return true };
+        let wanted = if self.history.looks < ACQUAINTED { ONE_SHOT } else { CONFIRMING_ROOT };
         let mut same = 0;
         for _ in 0..4 * CONFIRMING_ROOT {
-            if same == CONFIRMING_ROOT || self.codes.is_call(None, root) {
+            if same == wanted || self.codes.is_call(None, root) {
                 self.codes.learn_call(None, root);
                 return true;
             }
@@ -633,6 +653,9 @@ impl History {
     /// How many looks in a row have to show a new call. Where something changes around one moment in n, it changes and
     /// changes back around one in n² at most, and that has to be less likely than 1 in 100 million for all of them.
     fn confirming(&self) -> u32 {
+        if self.looks < ACQUAINTED {
+            return ONE_SHOT;
+        }
         match self.torn / (ALL / 100) {
             0..4 => 3,
             4..15 => 5,

@@ -86,6 +86,9 @@ impl Session {
         let end = schedule.duration.map(|duration| started.saturating_add(duration));
         let mut deadline = started;
         let mut identity = (executable_id(self.pid), started);
+        if schedule.duration != Some(0) {
+            sampler.acquaint(profile);
+        }
         loop {
             let lost = match sampler.sample(profile) {
                 Sampled::Counted => self.runs_another(&mut identity),
@@ -130,7 +133,10 @@ impl Session {
     fn sleep(&mut self, deadline: Nanos, mut sampler: Option<&mut Sampler>) -> bool {
         loop {
             let slice = deadline.min(clock::now() + NOTICE);
-            match clock::sleep_until(slice, self.signals) {
+            // Each stop sends a SIGCHLD, too, which mostly is of no interest.
+            let waits = self.ours || sampler.as_deref().is_some_and(Sampler::waits_for_stop);
+            let signals = if waits { self.signals } else { self.signals.but(SIGCHLD) };
+            match clock::sleep_until(slice, signals) {
                 Some(signal) if signal.number == SIGCHLD => {
                     if let Some(sampler) = sampler.as_deref_mut() {
                         sampler.attend();

@@ -76,6 +76,11 @@ impl Stopper {
         }
     }
 
+    /// Whether a thread that was told to stop has not done so yet.
+    pub fn waits(&self) -> bool {
+        self.late.iter().any(Option::is_some)
+    }
+
     /// Lets threads go that have stopped late.
     pub fn attend(&mut self) {
         for place in 0..LATE {

@@ -92,6 +92,7 @@ fn the_faster_a_target_the_more_looks_have_to_agree() {
     let mut random = Random(3);
     for (torn, low, high) in [(0, 3, 3), (2, 3, 5), (25, 8, 13), (70, 24, 24)] {
         let mut history = History::new(Mode::Nonblocking);
+        assert_eq!(history.confirming(), ONE_SHOT);
         for _ in 0..2000 {
             history.note_moment(random.below(100) < torn);
         }

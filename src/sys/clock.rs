@@ -82,6 +82,11 @@ impl Signals {
         Signals(self.0 | 1 << (n - 1))
     }
 
+    /// These but signal `n`.
+    pub const fn but(self, n: i32) -> Signals {
+        Signals(self.0 & !(1 << (n - 1)))
+    }
+
     /// Makes exactly these the blocked ones, which stay pending instead of acting.
     pub fn set_mask(self) {
         const SIG_SETMASK: usize = 2;
