@@ -7,7 +7,7 @@
 //! running target changes them meanwhile ([`Sight`]):
 //!
 //! ```text
-//! one call:   roots | edge  deep  still  once  still  once  hot | ... the next thread ... | code
+//! one call:   roots | edge  deep  still  once  still  once  still | ... the next thread ... | code
 //!                                 copy 0  ^    copy 1  ^    copy 2
 //!                                     moment 0     moment 1
 //! ```
@@ -15,7 +15,10 @@
 //! Ranges are copied in this order. What has the same bytes in the copies before and after a moment held still at
 //! that moment; so the stack that begins at the frame pointer read at the moment is the stack of that moment. The
 //! second moment is there because a thread that moved at the first one is caught by it: what lives longer than two
-//! microseconds is still at one of them, and neither choice prefers long-lived frames.
+//! microseconds is still at one of them, and neither choice prefers long-lived frames. Where threads hardly ever move
+//! it is left out.
+//!
+//! A deep frame on a page of frames that must hold still is taken from the first copy of that page.
 
 mod plan;
 
@@ -164,9 +167,9 @@ impl<M: Gather> Prefetch<M> {
         self.state.get_mut().plan.reset(room);
     }
 
-    /// How many of a thread's innermost frames are read a third time: more for a target that often moves.
-    pub fn set_hot(&self, frames: usize) {
-        self.state.borrow_mut().plan.set_hot(frames.min(STILL_FRAMES) as u8);
+    /// Whether there is a second moment: for a target that often moves.
+    pub fn set_second(&self, second: bool) {
+        self.state.borrow_mut().plan.set_second(second);
     }
 
     /// Begins a new sample: what was not asked for lately will no longer be fetched.
@@ -371,7 +374,9 @@ impl<M: Gather> Prefetch<M> {
             Sight::Code | Sight::Aside => plan::CODES,
             _ => self.group.get(),
         };
-        let found = state.plan.find(group, sight.part(), number, state.hint);
+        let among_still =
+            if sight == Sight::Deep { state.plan.find(group, Part::Still, number, state.hint) } else { None };
+        let found = among_still.or_else(|| state.plan.find(group, sight.part(), number, state.hint));
         if let Some(index) = found.or_else(|| state.plan.add(group, sight.part(), number)) {
             state.hint = index;
             if state.plan.touch(index, bytes, sight.depth()) {

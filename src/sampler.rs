@@ -12,7 +12,7 @@
 use crate::cli::Mode;
 use crate::locate::Interpreter;
 use crate::memory::{Memory, Miss};
-use crate::prefetch::{Moment, Prefetch, STILL_FRAMES, Sight};
+use crate::prefetch::{Moment, Prefetch, Sight};
 use crate::profile::{Frame, Profile};
 use crate::python::code::{Codes, Context, Found};
 use crate::python::frames::{self, End, Seen};
@@ -336,7 +336,7 @@ impl Sampler {
             }
             if thread.running && (plan == Plan::Look || first != Look::Unproven) {
                 self.history.note(moved);
-                self.prefetch.set_hot(if self.history.moves() { STILL_FRAMES } else { 0 });
+                self.prefetch.set_second(self.history.moves());
             }
             // Time in calls that cannot be believed must not be shown as time in those that are known.
             let replaced = moved && strange && self.history.stopping;
@@ -641,7 +641,7 @@ impl History {
 
     /// Whether it moves so often that a second moment is worth its price.
     fn moves(&self) -> bool {
-        self.moved > FEW / 4
+        self.torn > ALL / 64
     }
 
     fn note_moment(&mut self, torn: bool) {

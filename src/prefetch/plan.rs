@@ -14,8 +14,6 @@ pub const CODES: u64 = u64::MAX;
 /// A copy that is not made.
 pub const NO_COPY: u32 = u32::MAX;
 
-/// Frames with fewer above them are read a third time, for the second moment, in any case.
-const HOT: u8 = 2;
 /// Samples after which a page that nobody asked for is no longer fetched.
 pub(super) const KEEP: u32 = 64;
 /// Runs of pages of one thread's frames that are put in order; more than the frames that must hold still. Of a program
@@ -106,8 +104,8 @@ pub struct Plan {
     crowded: bool,
     sample: u32,
     room: u16,
-    /// Frames with fewer above them are read a third time.
-    hot: u8,
+    /// There is a second moment, so frames are read a third time.
+    second: bool,
 }
 
 impl Plan {
@@ -125,14 +123,13 @@ impl Plan {
             crowded: false,
             sample: 1,
             room,
-            hot: HOT,
+            second: true,
         }
     }
 
-    pub(super) fn set_hot(&mut self, frames: u8) {
-        let hot = frames.max(HOT);
-        self.stale |= hot != self.hot;
-        self.hot = hot;
+    pub(super) fn set_second(&mut self, second: bool) {
+        self.stale |= second != self.second;
+        self.second = second;
     }
 
     pub(super) fn next_sample(&mut self) {
@@ -305,13 +302,13 @@ impl Plan {
         self.emit_all(rest, once, 0);
         runs.iter().for_each(|run| self.emit(*run, 0));
         self.emit_all(once, end, 0);
-        if runs.is_empty() {
-            return self.each(once, end, |page| page.copies[1] = page.copies[0]);
-        }
         runs.iter().rev().for_each(|run| self.emit(*run, 1));
-        self.emit_all(once, end, 1);
-        let hot = self.hot;
-        runs.iter().rev().filter(|run| run.depth < hot).for_each(|run| self.emit(*run, 2));
+        if runs.is_empty() || !self.second {
+            self.each(once, end, |page| page.copies[1] = page.copies[0]);
+        } else {
+            self.emit_all(once, end, 1);
+            runs.iter().rev().for_each(|run| self.emit(*run, 2));
+        }
         self.emit_all(rest, once, 1);
     }
 

@@ -307,19 +307,38 @@ fn each_moment_has_its_own_pointer() {
     }
 }
 
-/// Of a frame that is not copied around the second moment nothing is known then.
+/// Where there is only one moment nothing holds still at the second.
 #[test]
-fn a_deeper_frame_is_not_believed_at_the_second_moment() {
-    let target = target(WALKED.into_iter().chain([FRAMES + 0x8000]));
+fn without_a_second_moment_no_frame_is_believed_at_it() {
+    let target = target(WALKED);
     let prefetch = prefetch(&target, 16);
-    let walk = [&WALK[..], &[(Sight::Still(2), FRAMES + 0x8010)]].concat();
-    sample(&prefetch, Moment::First, &walk);
+    sample(&prefetch, Moment::First, &WALK);
     sample(&prefetch, Moment::Second, &WALK);
-    for sight in [Sight::Still(0), Sight::Still(1), Sight::Still(2), Sight::Glimpse] {
-        assert_eq!(load(&prefetch, sight, FRAMES + 0x8010), Err(Miss::Moved));
-        assert_eq!(load(&prefetch, sight, FRAMES + 0x2100), Ok(FRAMES + 0x2100));
+    let both = ranges(&target).len();
+    prefetch.set_second(false);
+    sample(&prefetch, Moment::First, &WALK);
+    // One copy of the anchor and one of each frame less.
+    assert_eq!(ranges(&target).len(), both - 3);
+    prefetch.enter(THREAD, Moment::Second);
+    for sight in [Sight::Still(0), Sight::Still(1), Sight::Glimpse] {
+        assert_eq!(load(&prefetch, sight, FRAMES + 0x2100), Err(Miss::Moved));
     }
     assert!(!prefetch.was_late());
+}
+
+/// What is deeper than what must hold still is on the same page, as frames lie on a data stack.
+#[test]
+fn a_deep_frame_among_others_takes_no_range_of_its_own() {
+    let target = target(WALKED);
+    let prefetch = prefetch(&target, 16);
+    for _ in 0..3 {
+        sample(&prefetch, Moment::First, &WALK);
+    }
+    let before = ranges(&target).len();
+    for _ in 0..3 {
+        sample(&prefetch, Moment::First, &[&WALK[..], &[(Sight::Deep, FRAMES + 0x2018)]].concat());
+    }
+    assert_eq!((ranges(&target).len(), prefetch.was_late()), (before, false));
 }
 
 #[test]
@@ -536,17 +555,13 @@ fn copies_stand_around_the_moments_in_the_order_of_depth() {
     let found = ranges(&target);
     assert_eq!(found[..before.len()], before);
     assert_eq!(found.last(), Some(&code));
-    // Each moment stands between two copies of the innermost frames; those below are copied around the first only.
+    // Each moment stands between two copies.
     let places = |range| -> Vec<usize> { (0..found.len()).filter(|&place| found[place] == range).collect() };
     let moments = places(once);
     assert_eq!(moments.len(), 2);
-    for hot in [inner, outer] {
-        let [a, b, c] = places(hot)[..] else { panic!("{found:?}") };
+    for frame in [inner, outer, second, fifth] {
+        let [a, b, c] = places(frame)[..] else { panic!("{found:?}") };
         assert!(a < moments[0] && moments[0] < b && b < moments[1] && moments[1] < c, "{found:?}");
-    }
-    for cold in [second, fifth] {
-        let [a, b] = places(cold)[..] else { panic!("{found:?}") };
-        assert!(a < moments[0] && moments[0] < b && b < moments[1], "{found:?}");
     }
     // What is called is copied nearer to the moment than what calls it.
     assert!(places(inner)[1] < places(outer)[1] && places(inner)[2] < places(outer)[2]);

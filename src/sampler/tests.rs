@@ -81,10 +81,17 @@ fn the_share_stays_in_its_range_and_falls_to_nothing() {
     (0..1000).for_each(|_| history.note(true));
     let moved = history.moved;
     assert!(moved > ALL / 10 * 9 && moved <= ALL, "{moved}");
-    assert!(history.stopping && history.moves());
+    assert!(history.stopping);
     (0..2000).for_each(|_| history.note(false));
-    // A single failure is forgotten, too.
-    assert!(!history.stopping && !history.moves());
+    assert!(!history.stopping);
+    // One failure does not make a second moment, two do, and they are forgotten.
+    assert!(!history.moves());
+    history.note_moment(true);
+    assert!(!history.moves());
+    history.note_moment(true);
+    assert!(history.moves());
+    (0..2000).for_each(|_| history.note_moment(false));
+    assert!(!history.moves());
 }
 
 #[test]
