@@ -597,6 +597,8 @@ struct History {
     moved: u32,
     /// Share of moments at which something changed between the copies around it, of the last looks.
     torn: u32,
+    /// The highest that share was lately: a thread that has to wait for a processor seems slow, for a while.
+    peak: u32,
     /// How many looks that share is of; counted up to [`ACQUAINTED`].
     looks: u32,
     until_probe: u32,
@@ -613,6 +615,8 @@ const FEW: u32 = TOO_MANY / 2;
 const WEIGHT: u32 = 256;
 /// The same for the share of moments, which has to follow quickly.
 const MOMENT_WEIGHT: u32 = 64;
+/// And by so small a part the highest share falls with every look.
+const PEAK_WEIGHT: u32 = 1024;
 /// Samples from one probe to the next.
 const PROBE_EVERY: u32 = 8;
 
@@ -623,6 +627,7 @@ impl History {
             stopping: false,
             moved: 0,
             torn: 0,
+            peak: 0,
             looks: 0,
             until_probe: 0,
         }
@@ -647,6 +652,7 @@ impl History {
     fn note_moment(&mut self, torn: bool) {
         let torn = if torn { ALL } else { 0 };
         self.torn = self.torn - self.torn / MOMENT_WEIGHT + torn / MOMENT_WEIGHT;
+        self.peak = self.torn.max(self.peak - self.peak / PEAK_WEIGHT);
         self.looks = (self.looks + 1).min(ACQUAINTED);
     }
 
@@ -656,11 +662,11 @@ impl History {
         if self.looks < ACQUAINTED {
             return ONE_SHOT;
         }
-        match self.torn / (ALL / 100) {
-            0..4 => 3,
-            4..15 => 5,
-            15..30 => 8,
-            30..50 => 13,
+        match self.peak / (ALL / 100) {
+            0..4 => 4,
+            4..15 => 6,
+            15..30 => 10,
+            30..50 => 16,
             _ => 24,
         }
     }
