@@ -143,14 +143,14 @@ fn rows() -> impl Iterator<Item = Row> {
 pub const USAGE: &[u8] = b"Usage: pyflame [options] PID\n       pyflame [options] -p PID\n       pyflame [options] -t command args...\n";
 
 /// Writes the help text.
-pub fn help(out: &mut impl Sink) {
+pub fn help(out: &mut dyn Sink) {
     out.put(USAGE);
     out.put(b"\nStacks of a running Python process, as text for flame graphs.\n\n");
     out.put(OPTIONS.as_bytes());
 }
 
 /// Writes the version line: name, version, operating system, processor, and the Python versions that are known.
-pub fn version(out: &mut impl Sink) {
+pub fn version(out: &mut dyn Sink) {
     out.put(b"pyflame ");
     out.put(env!("CARGO_PKG_VERSION").as_bytes());
     out.put(b" Linux ");

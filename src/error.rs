@@ -60,14 +60,14 @@ pub enum Usage<'a> {
 }
 
 /// Writes `error` as one line or more. Scripts know the beginnings of some, so no name stands in front.
-pub fn explain(error: &Error<'_>, out: &mut impl Sink) {
+pub fn explain(error: &Error<'_>, out: &mut dyn Sink) {
     words(error, out);
     if !matches!(error, Error::Usage(Usage::Target)) {
         out.put(b"\n");
     }
 }
 
-fn words(error: &Error<'_>, out: &mut impl Sink) {
+fn words(error: &Error<'_>, out: &mut dyn Sink) {
     match *error {
         Error::Usage(usage) => explain_usage(usage, out),
         Error::Storage(errno) => say(out, &[b"cannot map memory: ", errno_name(errno)]),
@@ -128,7 +128,7 @@ fn words(error: &Error<'_>, out: &mut impl Sink) {
     }
 }
 
-fn explain_usage(usage: Usage<'_>, out: &mut impl Sink) {
+fn explain_usage(usage: Usage<'_>, out: &mut dyn Sink) {
     match usage {
         Usage::Target => {}
         Usage::Pid(text) => say(out, &[b"failed to parse \"", text, b"\" as a PID"]),
@@ -142,7 +142,7 @@ fn explain_usage(usage: Usage<'_>, out: &mut impl Sink) {
     }
 }
 
-fn explain_version(pid: u64, hex: u64, out: &mut impl Sink) {
+fn explain_version(pid: u64, hex: u64, out: &mut dyn Sink) {
     say_pid(out, b"PID ", pid, b" runs a Python whose version ");
     if hex == 0 {
         say(out, &[b"cannot be told; say it with --abi, for example --abi=36"]);
@@ -161,11 +161,11 @@ fn explain_version(pid: u64, hex: u64, out: &mut impl Sink) {
     }
 }
 
-fn say(out: &mut impl Sink, parts: &[&[u8]]) {
+fn say(out: &mut dyn Sink, parts: &[&[u8]]) {
     parts.iter().for_each(|part| out.put(part));
 }
 
-fn say_pid(out: &mut impl Sink, before: &[u8], pid: u64, after: &[u8]) {
+fn say_pid(out: &mut dyn Sink, before: &[u8], pid: u64, after: &[u8]) {
     say(out, &[before, Decimal::new(pid).bytes(), after]);
 }
 

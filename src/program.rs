@@ -49,7 +49,7 @@ fn act<'a>(process: &Process, options: &Options<'a>) -> Result<i32, Error<'a>> {
     }
 }
 
-fn print(text: impl Fn(&mut Output)) -> Result<i32, Error<'static>> {
+fn print(text: fn(&mut dyn Sink)) -> Result<i32, Error<'static>> {
     let mut out = Output::to(stdout());
     text(&mut out);
     out.finish().map_err(|errno| Error::Write(b"standard output", errno))?;
@@ -190,7 +190,7 @@ fn note_newer(interpreter: &Interpreter) {
     let _ = out.finish();
 }
 
-fn put_version(interpreter: &Interpreter, out: &mut impl Sink) {
+fn put_version(interpreter: &Interpreter, out: &mut dyn Sink) {
     put_number(interpreter.version >> 24 & 0xff, out);
     for shift in [16, 8] {
         out.put(b".");
@@ -198,7 +198,7 @@ fn put_version(interpreter: &Interpreter, out: &mut impl Sink) {
     }
 }
 
-fn put_interpreter(interpreter: &Interpreter, remote: &Remote, out: &mut impl Sink) {
+fn put_interpreter(interpreter: &Interpreter, remote: &Remote, out: &mut dyn Sink) {
     out.put(b"pyflame: Python ");
     put_version(interpreter, out);
     out.put(if interpreter.free_threaded { b" free-threaded, found by " } else { b", found by " });
@@ -210,7 +210,7 @@ fn put_interpreter(interpreter: &Interpreter, remote: &Remote, out: &mut impl Si
     });
 }
 
-fn put_counts(profile: &Profile, sampler: &Sampler, elapsed: Nanos, out: &mut impl Sink) {
+fn put_counts(profile: &Profile, sampler: &Sampler, elapsed: Nanos, out: &mut dyn Sink) {
     let counts = &profile.counts;
     out.put(b"pyflame: ");
     put_number(counts.samples, out);
