@@ -166,7 +166,7 @@ pub fn version(out: &mut dyn Sink) {
 }
 
 /// Understands the arguments, of which `arg` gives the one at an index; 0 is the program's name.
-pub fn parse<'a>(arg: impl Fn(usize) -> Option<&'a [u8]>) -> Result<Options<'a>, Error<'a>> {
+pub fn parse<'a>(arg: &dyn Fn(usize) -> Option<&'a [u8]>) -> Result<Options<'a>, Error<'a>> {
     let mut parser = Parser { arg, next: 1, options: DEFAULTS, bare: None, bare_count: 0 };
     parser.run()?;
     parser.finish()
@@ -187,15 +187,15 @@ const DEFAULTS: Options<'static> = Options {
     verbose: false,
 };
 
-struct Parser<'a, F> {
-    arg: F,
+struct Parser<'p, 'a> {
+    arg: &'p dyn Fn(usize) -> Option<&'a [u8]>,
     next: usize,
     options: Options<'a>,
     bare: Option<&'a [u8]>,
     bare_count: usize,
 }
 
-impl<'a, F: Fn(usize) -> Option<&'a [u8]>> Parser<'a, F> {
+impl<'a> Parser<'_, 'a> {
     fn run(&mut self) -> Result<(), Error<'a>> {
         let mut only_bare = false;
         while self.options.command.is_none()
@@ -369,7 +369,7 @@ mod tests {
     fn parse_line(line: &'static str) -> Result<Options<'static>, Error<'static>> {
         let args: Vec<&[u8]> =
             core::iter::once("pyflame").chain(line.split_whitespace()).map(str::as_bytes).collect();
-        parse(|i| args.get(i).copied())
+        parse(&|i| args.get(i).copied())
     }
 
     fn ok(line: &'static str) -> Options<'static> {
@@ -467,7 +467,7 @@ mod tests {
                 }
             }
             let args: Vec<&[u8]> = bytes.split(|&b| b == 0).collect();
-            let _ = parse(|i| args.get(i).copied());
+            let _ = parse(&|i| args.get(i).copied());
         }
     }
 }

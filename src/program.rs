@@ -25,7 +25,7 @@ use rustix::process::Pid;
 pub fn run(process: &Process) -> i32 {
     clock::use_vdso(process.vdso());
     let arg = |i| process.arg(i).map(core::ffi::CStr::to_bytes);
-    let result = cli::parse(arg).and_then(|options| act(process, &options));
+    let result = cli::parse(&arg).and_then(|options| act(process, &options));
     result.unwrap_or_else(|error| {
         complain(&error);
         1
