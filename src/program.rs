@@ -4,9 +4,7 @@ use crate::cli::{self, Action, Options};
 use crate::dump;
 use crate::error::{Error, Usage, errno_name, explain};
 use crate::locate::Interpreter;
-use crate::prefetch::Prefetch;
 use crate::profile::Profile;
-use crate::python::code::Codes;
 use crate::python::threads::Which;
 use crate::python::versions;
 use crate::report::{Sink, folded, put_number};
@@ -18,7 +16,6 @@ use crate::sys::out::Output;
 use crate::sys::remote::Remote;
 use crate::sys::start::Process;
 use crate::sys::{self, spawn, stderr, stdout};
-use crate::target::Images;
 use rustix::process::Pid;
 
 /// Runs the program with the arguments of `process`: its exit status.
@@ -57,15 +54,14 @@ fn print(text: fn(&mut dyn Sink)) -> Result<i32, Error<'static>> {
 }
 
 fn observe<'a>(process: &Process, options: &Options<'a>) -> Result<i32, Error<'a>> {
-    let storage = Storage::map().map_err(Error::Storage)?;
+    let mut storage = Storage::map().map_err(Error::Storage)?;
     let signals = clock::block_signals();
     let (pid, early) = match options.command {
         Some(first) => start(process, first, options)?,
         None => (Pid::from_raw(options.pid as i32).ok_or(Error::Usage(Usage::Target))?, None),
     };
     let ours = options.command.is_some();
-    let images = Images::new(storage.images, storage.image_names);
-    let mut session = Session::new(pid, ours, images, signals);
+    let mut session = Session::new(pid, ours, storage.images(), signals);
     let found = match session.find(options.abi) {
         // An interpreter that has just been started has no thread yet.
         Err(Error::NoThreads(_)) if !ours => session.wait(options.abi, Some(clock::now() + clock::SECOND)),
@@ -85,11 +81,11 @@ fn observe<'a>(process: &Process, options: &Options<'a>) -> Result<i32, Error<'a
         Some(out) => out,
         None => open(options)?,
     };
-    let mut profile = Profile::new(storage.profile);
-    let prefetch = Prefetch::new(remote, storage.prefetch, interpreter.layout.frame.room);
-    let codes = Codes::new(storage.codes);
+    let mut profile = storage.profile();
+    let prefetch = storage.prefetch(remote, interpreter.layout.frame.room);
+    let (codes, lists) = (storage.codes(), storage.lists());
     let child = ours.then_some(pid);
-    let mut sampler = Sampler::new(pid, interpreter, choice(options), child, prefetch, codes, storage.lists);
+    let mut sampler = Sampler::new(pid, interpreter, choice(options), child, prefetch, codes, lists);
     note_newer(&interpreter);
     if options.action == Action::Dump {
         return dump_once(pid, &mut sampler, &mut profile, options, out);

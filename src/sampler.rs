@@ -131,6 +131,7 @@ enum Look {
 
 impl Sampler {
     /// Ready to sample the process whose memory `prefetch` reads.
+    #[inline(never)] // so that it is put together where it stays
     pub fn new(
         pid: Pid,
         interpreter: Interpreter,
