@@ -213,20 +213,19 @@ fn put_counts(profile: &Profile, sampler: &Sampler, elapsed: Nanos, out: &mut dy
     out.put(b" samples in ");
     put_number(elapsed / 1_000_000, out);
     out.put(b" ms");
-    for (name, number) in [
-        (&b" idle"[..], counts.idle),
-        (b" failed", counts.failed),
-        (b" missed deadlines", counts.missed),
-        (b" stops", counts.stopped),
-        (b" stacks that did not fit", counts.truncated),
-        (b" names that did not fit", counts.names_full),
-        (b" reads", sampler.remote().calls()),
-    ] {
+    let mut put_other = |number, name: &[u8]| {
         if number > 0 {
             out.put(b", ");
             put_number(number, out);
             out.put(name);
         }
-    }
+    };
+    put_other(counts.idle, b" idle");
+    put_other(counts.failed, b" failed");
+    put_other(counts.missed, b" missed deadlines");
+    put_other(counts.stopped, b" stops");
+    put_other(counts.truncated, b" stacks that did not fit");
+    put_other(counts.names_full, b" names that did not fit");
+    put_other(sampler.remote().calls(), b" reads");
     out.put(b"\n");
 }

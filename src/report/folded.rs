@@ -15,14 +15,9 @@ pub fn write(profile: Profile, lines: bool, out: &mut dyn Sink) {
     let sorted = profile.sort(&|profile, frame, window| put_frame(profile, frame, lines, window));
     let profile = &sorted.profile;
     let counts = &profile.counts;
-    for (name, count) in
-        [(&b"(idle)"[..], counts.idle), (b"(failed)", counts.failed), (b"(truncated)", counts.truncated)]
-    {
-        if count > 0 {
-            out.put(name);
-            put_count(count, out);
-        }
-    }
+    put_own(b"(idle)", counts.idle, out);
+    put_own(b"(failed)", counts.failed, out);
+    put_own(b"(truncated)", counts.truncated, out);
     for (id, node) in sorted.stacks() {
         for depth in 1..=node.depth {
             if depth > 1 {
@@ -52,6 +47,14 @@ pub fn put_frame(profile: &Profile, frame: Frame, lines: bool, out: &mut dyn Sin
     if lines {
         out.put(b":");
         put_number(frame.line.into(), out);
+    }
+}
+
+/// A line of what we say ourselves, if there is anything to say.
+fn put_own(name: &[u8], count: u64, out: &mut dyn Sink) {
+    if count > 0 {
+        out.put(name);
+        put_count(count, out);
     }
 }
 
