@@ -12,7 +12,7 @@ use crate::sampler::{Choice, Sampler};
 use crate::session::{Schedule, Session};
 use crate::storage::Storage;
 use crate::sys::clock::{self, Nanos};
-use crate::sys::out::Output;
+use crate::sys::out::{File, Output};
 use crate::sys::remote::Remote;
 use crate::sys::start::Process;
 use crate::sys::{self, spawn, stderr, stdout};
@@ -77,10 +77,7 @@ fn observe<'a>(process: &Process, options: &Options<'a>) -> Result<i32, Error<'a
             return Err(error);
         }
     };
-    let out = match early {
-        Some(out) => out,
-        None => open(options)?,
-    };
+    let file = early.map_or_else(|| open(options), Ok)?;
     let mut profile = storage.profile();
     let prefetch = storage.prefetch(remote, interpreter.layout.frame.room);
     let (codes, lists) = (storage.codes(), storage.lists());
@@ -88,14 +85,14 @@ fn observe<'a>(process: &Process, options: &Options<'a>) -> Result<i32, Error<'a
     let mut sampler = Sampler::new(pid, interpreter, choice(options), child, prefetch, codes, lists);
     note_newer(&interpreter);
     if options.action == Action::Dump {
-        return dump_once(pid, &mut sampler, &mut profile, options, out);
+        return dump_once(pid, &mut sampler, &mut profile, options, file);
     }
     let started = clock::now();
     sys::precise_sleep();
     let schedule = Schedule { period: options.period, duration: options.duration };
     session.run(&mut sampler, &mut profile, schedule, options.abi);
     let elapsed = clock::now() - started;
-    report(options, &sampler, profile, elapsed, out)?;
+    report(options, &sampler, profile, elapsed, file)?;
     Ok(if ours { session.exit_status(Some(&mut sampler)) } else { 0 })
 }
 
@@ -104,20 +101,20 @@ fn start<'a>(
     process: &Process,
     first: usize,
     options: &Options<'a>,
-) -> Result<(Pid, Option<Output>), Error<'a>> {
+) -> Result<(Pid, Option<File>), Error<'a>> {
     let name = process.arg(first).map_or(&b""[..], |name| name.to_bytes());
     if name.ends_with(b"pyflame") {
         return Err(Error::Oneself);
     }
-    let out = open(options)?;
+    let file = open(options)?;
     let pid = spawn::spawn(process, first).map_err(|errno| Error::Exec(name, errno))?;
-    Ok((pid, Some(out)))
+    Ok((pid, Some(file)))
 }
 
-fn open<'a>(options: &Options<'a>) -> Result<Output, Error<'a>> {
+fn open<'a>(options: &Options<'a>) -> Result<File, Error<'a>> {
     match options.output {
-        Some(path) => Output::create(path).map_err(|errno| Error::Output(path, errno)),
-        None => Ok(Output::to(stdout())),
+        Some(path) => File::create(path).map_err(|errno| Error::Output(path, errno)),
+        None => Ok(File::Standard(stdout())),
     }
 }
 
@@ -136,15 +133,16 @@ fn dump_once<'a>(
     sampler: &mut Sampler,
     profile: &mut Profile,
     options: &Options<'a>,
-    mut out: Output,
+    file: File,
 ) -> Result<i32, Error<'a>> {
+    let mut out = Output::new(file);
     if !dump::write(pid, sampler, profile, &mut out) {
         return Err(Error::NoThreads(pid.as_raw_nonzero().get() as u64));
     }
-    finish(options, out)
+    finish(options, &mut out)
 }
 
-fn finish<'a>(options: &Options<'a>, out: Output) -> Result<i32, Error<'a>> {
+fn finish<'a>(options: &Options<'a>, out: &mut Output) -> Result<i32, Error<'a>> {
     let name = options.output.unwrap_or(b"standard output");
     out.finish().map_err(|errno| Error::Write(name, errno))?;
     Ok(0)
@@ -155,7 +153,7 @@ fn report<'a>(
     sampler: &Sampler,
     profile: Profile,
     elapsed: Nanos,
-    mut out: Output,
+    file: File,
 ) -> Result<i32, Error<'a>> {
     let mut words = Output::to(stderr());
     if let Some(errno) = sampler.stop_refused() {
@@ -170,8 +168,9 @@ fn report<'a>(
         put_counts(&profile, sampler, elapsed, &mut words);
     }
     let _ = words.finish();
+    let mut out = Output::new(file);
     folded::write(profile, options.lines, &mut out);
-    finish(options, out)
+    finish(options, &mut out)
 }
 
 /// One line when the layout of this version was never seen before.
