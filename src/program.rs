@@ -29,6 +29,7 @@ pub fn run(process: &Process) -> i32 {
     })
 }
 
+#[inline(never)] // its buffer makes a large frame, in which every address takes longer instructions
 fn complain(error: &Error<'_>) {
     let mut out = Output::to(stderr());
     if let Error::Usage(_) = error {
