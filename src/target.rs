@@ -5,7 +5,7 @@ use crate::maps::{Lines, Mapping};
 use crate::memory::{Addr, Memory as _, Span};
 use crate::sys::proc::{self, Path, READ, read_file};
 use crate::sys::remote::Remote;
-use crate::text::{Decimal, leading_decimal};
+use crate::text::leading_decimal;
 use rustix::fs::readlinkat_raw;
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
@@ -177,8 +177,7 @@ pub fn native_id(remote: &Remote, pid: Pid, pthread: u64) -> Option<Pid> {
 
 /// `tid`, if it is a thread of `pid`.
 pub fn is_thread(pid: Pid, tid: u32) -> Option<Pid> {
-    let path = Path::new(pid, &[b"task", Decimal::new(u64::from(tid)).bytes(), b"stat"]);
-    proc::open(&path, READ).ok()?;
+    proc::open(&Path::of_thread(pid, tid, b"stat"), READ).ok()?;
     Pid::from_raw(tid as i32)
 }
 
@@ -192,8 +191,7 @@ pub fn is_zombie(pid: Pid) -> bool {
 /// Whether thread `tid` runs or is ready to (state R of proc_pid_stat(5)).
 pub fn on_processor(pid: Pid, tid: Pid) -> bool {
     let mut buffer = [0; 512];
-    let tid = Decimal::new(tid.as_raw_nonzero().get() as u64);
-    let path = Path::new(pid, &[b"task", tid.bytes(), b"stat"]);
+    let path = Path::of_thread(pid, tid.as_raw_nonzero().get() as u32, b"stat");
     let stat = read_file(&path, &mut buffer).unwrap_or_default();
     let end = stat.iter().rposition(|&b| b == b')').unwrap_or(0);
     stat.get(end..).is_some_and(|rest| rest.starts_with(b") R"))
