@@ -156,8 +156,7 @@ pub fn open(pid: Pid) -> Result<Remote, Error<'static>> {
 /// State and flags of a process (proc_pid_stat(5)): fields 3 and 9, counted from the end of the name.
 fn look_at_stat(pid: u64, stat: &[u8]) -> Result<(), Error<'static>> {
     const PF_KTHREAD: u64 = 0x20_0000;
-    let name_end = stat.iter().rposition(|&b| b == b')').unwrap_or(0);
-    let mut fields = stat.get(name_end..).unwrap_or_default().split(|&b| b == b' ').skip(1);
+    let mut fields = behind_name(stat).split(|&b| b == b' ');
     if matches!(fields.next(), Some(b"Z" | b"X")) {
         return Err(Error::Zombie(pid));
     }
@@ -193,8 +192,13 @@ pub fn on_processor(pid: Pid, tid: Pid) -> bool {
     let mut buffer = [0; 512];
     let path = Path::of_thread(pid, tid.as_raw_nonzero().get() as u32, b"stat");
     let stat = read_file(&path, &mut buffer).unwrap_or_default();
+    behind_name(stat).starts_with(b"R")
+}
+
+/// A `stat` of `/proc` from its third field, the state, on: a name may hold anything, a parenthesis too.
+fn behind_name(stat: &[u8]) -> &[u8] {
     let end = stat.iter().rposition(|&b| b == b')').unwrap_or(0);
-    stat.get(end..).is_some_and(|rest| rest.starts_with(b") R"))
+    stat.get(end + 2..).unwrap_or_default()
 }
 
 #[cfg(test)]
