@@ -196,6 +196,7 @@ struct Parser<'p, 'a> {
 }
 
 impl<'a> Parser<'_, 'a> {
+    #[inline(never)] // so that the options stay together, instead of each being a variable of the whole program
     fn run(&mut self) -> Result<(), Error<'a>> {
         let mut only_bare = false;
         while self.options.command.is_none()
