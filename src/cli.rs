@@ -143,14 +143,14 @@ fn rows() -> impl Iterator<Item = Row> {
 pub const USAGE: &[u8] = b"Usage: pyflame [options] PID\n       pyflame [options] -p PID\n       pyflame [options] -t command args...\n";
 
 /// Writes the help text.
-pub fn help(out: &mut impl Sink) {
+pub fn help(out: &mut dyn Sink) {
     out.put(USAGE);
     out.put(b"\nStacks of a running Python process, as text for flame graphs.\n\n");
     out.put(OPTIONS.as_bytes());
 }
 
 /// Writes the version line: name, version, operating system, processor, and the Python versions that are known.
-pub fn version(out: &mut impl Sink) {
+pub fn version(out: &mut dyn Sink) {
     out.put(b"pyflame ");
     out.put(env!("CARGO_PKG_VERSION").as_bytes());
     out.put(b" Linux ");
@@ -166,7 +166,7 @@ pub fn version(out: &mut impl Sink) {
 }
 
 /// Understands the arguments, of which `arg` gives the one at an index; 0 is the program's name.
-pub fn parse<'a>(arg: impl Fn(usize) -> Option<&'a [u8]>) -> Result<Options<'a>, Error<'a>> {
+pub fn parse<'a>(arg: &dyn Fn(usize) -> Option<&'a [u8]>) -> Result<Options<'a>, Error<'a>> {
     let mut parser = Parser { arg, next: 1, options: DEFAULTS, bare: None, bare_count: 0 };
     parser.run()?;
     parser.finish()
@@ -187,15 +187,16 @@ const DEFAULTS: Options<'static> = Options {
     verbose: false,
 };
 
-struct Parser<'a, F> {
-    arg: F,
+struct Parser<'p, 'a> {
+    arg: &'p dyn Fn(usize) -> Option<&'a [u8]>,
     next: usize,
     options: Options<'a>,
     bare: Option<&'a [u8]>,
     bare_count: usize,
 }
 
-impl<'a, F: Fn(usize) -> Option<&'a [u8]>> Parser<'a, F> {
+impl<'a> Parser<'_, 'a> {
+    #[inline(never)] // so that the options stay together, instead of each being a variable of the whole program
     fn run(&mut self) -> Result<(), Error<'a>> {
         let mut only_bare = false;
         while self.options.command.is_none()
@@ -369,7 +370,7 @@ mod tests {
     fn parse_line(line: &'static str) -> Result<Options<'static>, Error<'static>> {
         let args: Vec<&[u8]> =
             core::iter::once("pyflame").chain(line.split_whitespace()).map(str::as_bytes).collect();
-        parse(|i| args.get(i).copied())
+        parse(&|i| args.get(i).copied())
     }
 
     fn ok(line: &'static str) -> Options<'static> {
@@ -467,7 +468,7 @@ mod tests {
                 }
             }
             let args: Vec<&[u8]> = bytes.split(|&b| b == 0).collect();
-            let _ = parse(|i| args.get(i).copied());
+            let _ = parse(&|i| args.get(i).copied());
         }
     }
 }

@@ -14,11 +14,10 @@ use crate::report::folded::put_frame;
 use crate::report::{Sink, escape, put_number};
 use crate::sampler::Sampler;
 use crate::sys::proc::{Path, read_file};
-use crate::text::Decimal;
 use rustix::process::Pid;
 
 /// Writes all threads that have frames, the newest first. False when they could not be listed.
-pub fn write(pid: Pid, sampler: &mut Sampler, profile: &mut Profile, out: &mut impl Sink) -> bool {
+pub fn write(pid: Pid, sampler: &mut Sampler, profile: &mut Profile, out: &mut dyn Sink) -> bool {
     let mut first = true;
     let listed = sampler.each_thread(profile, |sampler, profile, index, proven| {
         if proven && sampler.frames().next().is_none() {
@@ -40,7 +39,7 @@ pub fn write(pid: Pid, sampler: &mut Sampler, profile: &mut Profile, out: &mut i
     listed.is_ok()
 }
 
-fn put_header(pid: Pid, sampler: &Sampler, index: usize, out: &mut impl Sink) {
+fn put_header(pid: Pid, sampler: &Sampler, index: usize, out: &mut dyn Sink) {
     let Some(&thread) = sampler.thread(index) else { return };
     let ident = sampler.remote().load(thread.state, sampler.interpreter().layout.thread.ident).unwrap_or(0);
     put_number(ident, out);
@@ -64,10 +63,9 @@ fn put_header(pid: Pid, sampler: &Sampler, index: usize, out: &mut impl Sink) {
 }
 
 /// The name that the kernel has for the thread (`comm`, proc_pid_comm(5)).
-fn put_name(pid: Pid, tid: Pid, out: &mut impl Sink) {
+fn put_name(pid: Pid, tid: Pid, out: &mut dyn Sink) {
     let mut buffer = [0; 64];
-    let number = Decimal::new(tid.as_raw_nonzero().get() as u64);
-    let path = Path::new(pid, &[b"task", number.bytes(), b"comm"]);
+    let path = Path::of_thread(pid, tid.as_raw_nonzero().get() as u32, b"comm");
     let Ok(name) = read_file(&path, &mut buffer) else { return };
     out.put(b" \"");
     escape::put(out, escape::Notation::FoldedFile, name.strip_suffix(b"\n").unwrap_or(name));

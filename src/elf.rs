@@ -137,7 +137,7 @@ impl<'m, M: Memory> Headers<'m, M> {
     }
 
     /// The build id from the PT_NOTE segments, each of which begins at `place` of it.
-    fn build_id(&self, place: impl Fn(&Program) -> Addr) -> Result<Option<BuildId>, Miss> {
+    fn build_id(&self, place: &dyn Fn(&Program) -> Addr) -> Result<Option<BuildId>, Miss> {
         for program in self.programs() {
             let program = program?;
             if program.kind == PT_NOTE

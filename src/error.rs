@@ -60,113 +60,91 @@ pub enum Usage<'a> {
 }
 
 /// Writes `error` as one line or more. Scripts know the beginnings of some, so no name stands in front.
-pub fn explain(error: &Error<'_>, out: &mut impl Sink) {
+pub fn explain(error: &Error<'_>, out: &mut dyn Sink) {
     words(error, out);
     if !matches!(error, Error::Usage(Usage::Target)) {
         out.put(b"\n");
     }
 }
 
-fn words(error: &Error<'_>, out: &mut impl Sink) {
+fn words(error: &Error<'_>, out: &mut dyn Sink) {
     match *error {
         Error::Usage(usage) => explain_usage(usage, out),
-        Error::Storage(errno) => say(out, &[b"cannot map memory: ", errno_name(errno)]),
-        Error::NoProcess(pid) => say_pid(out, b"Failed to seize PID ", pid, b": no such process"),
+        Error::Storage(errno) => say(out, b"cannot map memory: %", &[errno_name(errno)]),
+        Error::NoProcess(pid) => say_pid(out, b"Failed to seize PID %: no such process", pid),
         Error::Denied(pid, errno) => {
-            say_pid(out, b"Failed to seize PID ", pid, b": reading its memory was refused: ");
-            say(
-                out,
-                &[
-                    errno_name(errno),
-                    b". Run as root or as its user; in a container add --cap-add SYS_PTRACE",
-                ],
-            );
+            say_pid(out, b"Failed to seize PID %: reading its memory was refused: ", pid);
+            let advice = b"%. Run as root or as its user; in a container add --cap-add SYS_PTRACE";
+            say(out, advice, &[errno_name(errno)]);
         }
         Error::Zombie(pid) => {
-            say_pid(out, b"Failed to seize PID ", pid, b": it has exited, its parent has not collected it")
+            say_pid(out, b"Failed to seize PID %: it has exited, its parent has not collected it", pid)
         }
-        Error::Kernel(pid) => say_pid(out, b"Failed to seize PID ", pid, b": it is a kernel thread"),
+        Error::Kernel(pid) => say_pid(out, b"Failed to seize PID %: it is a kernel thread", pid),
         Error::Bits32(pid) => {
-            say_pid(
-                out,
-                b"Target ELF file has EI_CLASS ELFCLASS32: PID ",
-                pid,
-                b" runs 32-bit code, only 64-bit is supported",
-            );
+            let text =
+                b"Target ELF file has EI_CLASS ELFCLASS32: PID % runs 32-bit code, only 64-bit is supported";
+            say_pid(out, text, pid);
         }
         Error::NotPython(pid) => {
-            say_pid(
-                out,
-                b"Failed to locate libpython: PID ",
-                pid,
-                b" has no CPython interpreter in its executable or its libraries",
-            );
+            let text = b"Failed to locate libpython: PID % has no CPython interpreter in its executable \
+                or its libraries";
+            say_pid(out, text, pid);
         }
         Error::Version(pid, hex) => explain_version(pid, hex, out),
         Error::NoThreads(pid) => {
-            say_pid(
-                out,
-                b"Failed to read the interpreter of PID ",
-                pid,
-                b": it has no threads; is it still starting, or ending?",
-            );
+            let text = b"Failed to read the interpreter of PID %: it has no threads; is it still starting, \
+                or ending?";
+            say_pid(out, text, pid);
         }
-        Error::Abi(abi) => {
-            say(out, &[b"Unknown or unsupported ABI ", abi, b"; `pyflame --version` lists them"])
-        }
-        Error::Oneself => say(out, &[b"You tried to pyflame a pyflame: it runs no Python"]),
+        Error::Abi(abi) => say(out, b"Unknown or unsupported ABI %; `pyflame --version` lists them", &[abi]),
+        Error::Oneself => out.put(b"You tried to pyflame a pyflame: it runs no Python"),
         Error::Exec(name, errno) => {
-            say(
-                out,
-                &[name, b": ", errno_name(errno), b"\nChild process exited with status 127 before it ran"],
-            );
+            let text = b"%: %\nChild process exited with status 127 before it ran";
+            say(out, text, &[name, errno_name(errno)]);
         }
-        Error::Output(path, errno) => say(out, &[b"cannot open ", path, b": ", errno_name(errno)]),
+        Error::Output(path, errno) => say(out, b"cannot open %: %", &[path, errno_name(errno)]),
         Error::Write(path, errno) => {
-            say(out, &[b"cannot write the profile to ", path, b": ", errno_name(errno)])
+            say(out, b"cannot write the profile to %: %", &[path, errno_name(errno)])
         }
     }
 }
 
-fn explain_usage(usage: Usage<'_>, out: &mut impl Sink) {
-    match usage {
-        Usage::Target => {}
-        Usage::Pid(text) => say(out, &[b"failed to parse \"", text, b"\" as a PID"]),
-        Usage::Unknown(option) => say(out, &[b"unknown or ambiguous option ", option]),
-        Usage::Value(option) => say(out, &[b"option ", option, b" lacks its value, or takes none"]),
-        Usage::Seconds(text) => {
-            say(out, &[b"failed to parse \"", text, b"\" as a time; write 0.5, 10ms, 2m or inf"])
-        }
-        Usage::Exclusive(options) => say(out, &[b"options ", options, b" are not mutually compatible"]),
-        Usage::Command => say(out, &[b"-t needs a command"]),
-    }
+fn explain_usage(usage: Usage<'_>, out: &mut dyn Sink) {
+    let (text, about): (&[u8], _) = match usage {
+        Usage::Target => return,
+        Usage::Pid(text) => (b"failed to parse \"%\" as a PID", text),
+        Usage::Unknown(option) => (b"unknown or ambiguous option %", option),
+        Usage::Value(option) => (b"option % lacks its value, or takes none", option),
+        Usage::Seconds(text) => (b"failed to parse \"%\" as a time; write 0.5, 10ms, 2m or inf", text),
+        Usage::Exclusive(options) => (b"options % are not mutually compatible", options),
+        Usage::Command => (b"-t needs a command", b""),
+    };
+    say(out, text, &[about]);
 }
 
-fn explain_version(pid: u64, hex: u64, out: &mut impl Sink) {
-    say_pid(out, b"PID ", pid, b" runs a Python whose version ");
+fn explain_version(pid: u64, hex: u64, out: &mut dyn Sink) {
+    say_pid(out, b"PID % runs a Python whose version ", pid);
     if hex == 0 {
-        say(out, &[b"cannot be told; say it with --abi, for example --abi=36"]);
-    } else {
-        let (major, minor) = (Decimal::new(hex >> 24 & 0xff), Decimal::new(hex >> 16 & 0xff));
-        say(
-            out,
-            &[
-                b"is ",
-                major.bytes(),
-                b".",
-                minor.bytes(),
-                b", which is not supported; `pyflame --version` lists what is",
-            ],
-        );
+        return out.put(b"cannot be told; say it with --abi, for example --abi=36");
+    }
+    let (major, minor) = (Decimal::new(hex >> 24 & 0xff), Decimal::new(hex >> 16 & 0xff));
+    let text = b"is %.%, which is not supported; `pyflame --version` lists what is";
+    say(out, text, &[major.bytes(), minor.bytes()]);
+}
+
+/// Writes `text`, in which each `%` stands for the next of `parts`.
+fn say(out: &mut dyn Sink, text: &[u8], parts: &[&[u8]]) {
+    let mut pieces = text.split(|&byte| byte == b'%');
+    out.put(pieces.next().unwrap_or_default());
+    for (part, piece) in parts.iter().zip(pieces) {
+        out.put(part);
+        out.put(piece);
     }
 }
 
-fn say(out: &mut impl Sink, parts: &[&[u8]]) {
-    parts.iter().for_each(|part| out.put(part));
-}
-
-fn say_pid(out: &mut impl Sink, before: &[u8], pid: u64, after: &[u8]) {
-    say(out, &[before, Decimal::new(pid).bytes(), after]);
+fn say_pid(out: &mut dyn Sink, text: &[u8], pid: u64) {
+    say(out, text, &[Decimal::new(pid).bytes()]);
 }
 
 /// Names of the errors that this program meets (errno(3)).

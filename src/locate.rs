@@ -17,6 +17,7 @@ use crate::sys::proc::Path;
 use crate::sys::remote::Remote;
 use crate::target::{Images, Mapped, Rank};
 use crate::text::{self, leading_decimal};
+use core::ops::RangeInclusive;
 use rustix::process::Pid;
 
 /// An interpreter, ready to be walked.
@@ -40,15 +41,15 @@ pub struct Interpreter {
 type Look = fn(&Search<'_>, &Mapped, &[u8]) -> Option<Symbol>;
 
 /// What is tried, in order: in which images, by which way, and what that is called.
-static ATTEMPTS: [(&[Rank], Look, &[u8]); 5] = [
-    (&NAMED, exported, b"symbols in memory"),
-    (&NAMED, in_file, b"symbols in the file"),
-    (&[Rank::Other], exported, b"symbols in memory of another library"),
-    (&NAMED, section_in_file, b"section in the file"),
-    (&[Rank::Executable, Rank::Libpython, Rank::Other], cookie_in_memory, b"cookie in memory"),
+static ATTEMPTS: [(RangeInclusive<Rank>, Look, &[u8]); 5] = [
+    (NAMED, exported, b"symbols in memory"),
+    (NAMED, in_file, b"symbols in the file"),
+    (Rank::Other..=Rank::Other, exported, b"symbols in memory of another library"),
+    (NAMED, section_in_file, b"section in the file"),
+    (Rank::Executable..=Rank::Other, cookie_in_memory, b"cookie in memory"),
 ];
 
-const NAMED: [Rank; 2] = [Rank::Executable, Rank::Libpython];
+const NAMED: RangeInclusive<Rank> = Rank::Executable..=Rank::Libpython;
 
 /// The symbol for which alone there are other ways than its name.
 const RUNTIME: &[u8] = b"_PyRuntime";
@@ -88,7 +89,7 @@ pub fn locate(
     let memory = Paged::new(remote as &dyn Memory);
     let search = Search { pid, memory: &memory, images };
     let mut error = Error::NotPython(number);
-    for &(ranks, look, how) in &ATTEMPTS {
+    for &(ref ranks, look, how) in &ATTEMPTS {
         let Some(symbols) = symbols(&search, ranks, look) else { continue };
         memory.forget(); // what it read may have been changing
         match interpret(&search, &symbols, abi, how) {
@@ -103,7 +104,7 @@ pub fn locate(
 }
 
 /// As the dynamic linker does it: the first image that defines a symbol is the one whose copy is used.
-fn symbols(search: &Search<'_>, ranks: &[Rank], look: Look) -> Option<Symbols> {
+fn symbols(search: &Search<'_>, ranks: &RangeInclusive<Rank>, look: Look) -> Option<Symbols> {
     let first = |name: &[u8]| {
         let mut images = search.images.iter().filter(|image| ranks.contains(&image.rank));
         images.find_map(|image| Some((look(search, image, name)?, *image)))

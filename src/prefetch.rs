@@ -43,7 +43,7 @@ pub enum Sight {
     /// Once, at the moment that the stack is taken for: a thread's pointer to its innermost frame.
     Once,
     /// Must hold still around the moment. The number of frames above it.
-    Still(usize),
+    Still(u8),
     /// As it was just after the moment: what may change while its frame lives.
     Glimpse,
     /// The oldest `Still` frame, before all that is deeper.
@@ -68,10 +68,10 @@ impl Sight {
         }
     }
 
-    const fn depth(self) -> usize {
+    const fn depth(self) -> u8 {
         match self {
             Sight::Still(depth) => depth,
-            Sight::Deep => usize::MAX,
+            Sight::Deep => u8::MAX,
             _ => 0,
         }
     }

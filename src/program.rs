@@ -4,9 +4,7 @@ use crate::cli::{self, Action, Options};
 use crate::dump;
 use crate::error::{Error, Usage, errno_name, explain};
 use crate::locate::Interpreter;
-use crate::prefetch::Prefetch;
 use crate::profile::Profile;
-use crate::python::code::Codes;
 use crate::python::threads::Which;
 use crate::python::versions;
 use crate::report::{Sink, folded, put_number};
@@ -14,24 +12,24 @@ use crate::sampler::{Choice, Sampler};
 use crate::session::{Schedule, Session};
 use crate::storage::Storage;
 use crate::sys::clock::{self, Nanos};
-use crate::sys::out::Output;
+use crate::sys::out::{File, Output};
 use crate::sys::remote::Remote;
 use crate::sys::start::Process;
 use crate::sys::{self, spawn, stderr, stdout};
-use crate::target::Images;
 use rustix::process::Pid;
 
 /// Runs the program with the arguments of `process`: its exit status.
 pub fn run(process: &Process) -> i32 {
     clock::use_vdso(process.vdso());
     let arg = |i| process.arg(i).map(core::ffi::CStr::to_bytes);
-    let result = cli::parse(arg).and_then(|options| act(process, &options));
+    let result = cli::parse(&arg).and_then(|options| act(process, &options));
     result.unwrap_or_else(|error| {
         complain(&error);
         1
     })
 }
 
+#[inline(never)] // its buffer makes a large frame, in which every address takes longer instructions
 fn complain(error: &Error<'_>) {
     let mut out = Output::to(stderr());
     if let Error::Usage(_) = error {
@@ -49,7 +47,7 @@ fn act<'a>(process: &Process, options: &Options<'a>) -> Result<i32, Error<'a>> {
     }
 }
 
-fn print(text: impl Fn(&mut Output)) -> Result<i32, Error<'static>> {
+fn print(text: fn(&mut dyn Sink)) -> Result<i32, Error<'static>> {
     let mut out = Output::to(stdout());
     text(&mut out);
     out.finish().map_err(|errno| Error::Write(b"standard output", errno))?;
@@ -57,15 +55,14 @@ fn print(text: impl Fn(&mut Output)) -> Result<i32, Error<'static>> {
 }
 
 fn observe<'a>(process: &Process, options: &Options<'a>) -> Result<i32, Error<'a>> {
-    let storage = Storage::map().map_err(Error::Storage)?;
+    let mut storage = Storage::map().map_err(Error::Storage)?;
     let signals = clock::block_signals();
     let (pid, early) = match options.command {
         Some(first) => start(process, first, options)?,
         None => (Pid::from_raw(options.pid as i32).ok_or(Error::Usage(Usage::Target))?, None),
     };
     let ours = options.command.is_some();
-    let images = Images::new(storage.images, storage.image_names);
-    let mut session = Session::new(pid, ours, images, signals);
+    let mut session = Session::new(pid, ours, storage.images(), signals);
     let found = match session.find(options.abi) {
         // An interpreter that has just been started has no thread yet.
         Err(Error::NoThreads(_)) if !ours => session.wait(options.abi, Some(clock::now() + clock::SECOND)),
@@ -81,25 +78,22 @@ fn observe<'a>(process: &Process, options: &Options<'a>) -> Result<i32, Error<'a
             return Err(error);
         }
     };
-    let out = match early {
-        Some(out) => out,
-        None => open(options)?,
-    };
-    let mut profile = Profile::new(storage.profile);
-    let prefetch = Prefetch::new(remote, storage.prefetch, interpreter.layout.frame.room);
-    let codes = Codes::new(storage.codes);
+    let file = early.map_or_else(|| open(options), Ok)?;
+    let mut profile = storage.profile();
+    let prefetch = storage.prefetch(remote, interpreter.layout.frame.room);
+    let (codes, lists) = (storage.codes(), storage.lists());
     let child = ours.then_some(pid);
-    let mut sampler = Sampler::new(pid, interpreter, choice(options), child, prefetch, codes, storage.lists);
+    let mut sampler = Sampler::new(pid, interpreter, choice(options), child, prefetch, codes, lists);
     note_newer(&interpreter);
     if options.action == Action::Dump {
-        return dump_once(pid, &mut sampler, &mut profile, options, out);
+        return dump_once(pid, &mut sampler, &mut profile, options, file);
     }
     let started = clock::now();
     sys::precise_sleep();
     let schedule = Schedule { period: options.period, duration: options.duration };
     session.run(&mut sampler, &mut profile, schedule, options.abi);
     let elapsed = clock::now() - started;
-    report(options, &sampler, profile, elapsed, out)?;
+    report(options, &sampler, profile, elapsed, file)?;
     Ok(if ours { session.exit_status(Some(&mut sampler)) } else { 0 })
 }
 
@@ -108,20 +102,20 @@ fn start<'a>(
     process: &Process,
     first: usize,
     options: &Options<'a>,
-) -> Result<(Pid, Option<Output>), Error<'a>> {
+) -> Result<(Pid, Option<File>), Error<'a>> {
     let name = process.arg(first).map_or(&b""[..], |name| name.to_bytes());
     if name.ends_with(b"pyflame") {
         return Err(Error::Oneself);
     }
-    let out = open(options)?;
+    let file = open(options)?;
     let pid = spawn::spawn(process, first).map_err(|errno| Error::Exec(name, errno))?;
-    Ok((pid, Some(out)))
+    Ok((pid, Some(file)))
 }
 
-fn open<'a>(options: &Options<'a>) -> Result<Output, Error<'a>> {
+fn open<'a>(options: &Options<'a>) -> Result<File, Error<'a>> {
     match options.output {
-        Some(path) => Output::create(path).map_err(|errno| Error::Output(path, errno)),
-        None => Ok(Output::to(stdout())),
+        Some(path) => File::create(path).map_err(|errno| Error::Output(path, errno)),
+        None => Ok(File::Standard(stdout())),
     }
 }
 
@@ -140,15 +134,16 @@ fn dump_once<'a>(
     sampler: &mut Sampler,
     profile: &mut Profile,
     options: &Options<'a>,
-    mut out: Output,
+    file: File,
 ) -> Result<i32, Error<'a>> {
+    let mut out = Output::new(file);
     if !dump::write(pid, sampler, profile, &mut out) {
         return Err(Error::NoThreads(pid.as_raw_nonzero().get() as u64));
     }
-    finish(options, out)
+    finish(options, &mut out)
 }
 
-fn finish<'a>(options: &Options<'a>, out: Output) -> Result<i32, Error<'a>> {
+fn finish<'a>(options: &Options<'a>, out: &mut Output) -> Result<i32, Error<'a>> {
     let name = options.output.unwrap_or(b"standard output");
     out.finish().map_err(|errno| Error::Write(name, errno))?;
     Ok(0)
@@ -159,7 +154,7 @@ fn report<'a>(
     sampler: &Sampler,
     profile: Profile,
     elapsed: Nanos,
-    mut out: Output,
+    file: File,
 ) -> Result<i32, Error<'a>> {
     let mut words = Output::to(stderr());
     if let Some(errno) = sampler.stop_refused() {
@@ -174,8 +169,9 @@ fn report<'a>(
         put_counts(&profile, sampler, elapsed, &mut words);
     }
     let _ = words.finish();
+    let mut out = Output::new(file);
     folded::write(profile, options.lines, &mut out);
-    finish(options, out)
+    finish(options, &mut out)
 }
 
 /// One line when the layout of this version was never seen before.
@@ -190,7 +186,7 @@ fn note_newer(interpreter: &Interpreter) {
     let _ = out.finish();
 }
 
-fn put_version(interpreter: &Interpreter, out: &mut impl Sink) {
+fn put_version(interpreter: &Interpreter, out: &mut dyn Sink) {
     put_number(interpreter.version >> 24 & 0xff, out);
     for shift in [16, 8] {
         out.put(b".");
@@ -198,7 +194,7 @@ fn put_version(interpreter: &Interpreter, out: &mut impl Sink) {
     }
 }
 
-fn put_interpreter(interpreter: &Interpreter, remote: &Remote, out: &mut impl Sink) {
+fn put_interpreter(interpreter: &Interpreter, remote: &Remote, out: &mut dyn Sink) {
     out.put(b"pyflame: Python ");
     put_version(interpreter, out);
     out.put(if interpreter.free_threaded { b" free-threaded, found by " } else { b", found by " });
@@ -210,27 +206,26 @@ fn put_interpreter(interpreter: &Interpreter, remote: &Remote, out: &mut impl Si
     });
 }
 
-fn put_counts(profile: &Profile, sampler: &Sampler, elapsed: Nanos, out: &mut impl Sink) {
+fn put_counts(profile: &Profile, sampler: &Sampler, elapsed: Nanos, out: &mut dyn Sink) {
     let counts = &profile.counts;
     out.put(b"pyflame: ");
     put_number(counts.samples, out);
     out.put(b" samples in ");
     put_number(elapsed / 1_000_000, out);
     out.put(b" ms");
-    for (name, number) in [
-        (&b" idle"[..], counts.idle),
-        (b" failed", counts.failed),
-        (b" missed deadlines", counts.missed),
-        (b" stops", counts.stopped),
-        (b" stacks that did not fit", counts.truncated),
-        (b" names that did not fit", counts.names_full),
-        (b" reads", sampler.remote().calls()),
-    ] {
+    let mut put_other = |number, name: &[u8]| {
         if number > 0 {
             out.put(b", ");
             put_number(number, out);
             out.put(name);
         }
-    }
+    };
+    put_other(counts.idle, b" idle");
+    put_other(counts.failed, b" failed");
+    put_other(counts.missed, b" missed deadlines");
+    put_other(counts.stopped, b" stops");
+    put_other(counts.truncated, b" stacks that did not fit");
+    put_other(counts.names_full, b" names that did not fit");
+    put_other(sampler.remote().calls(), b" reads");
     out.put(b"\n");
 }

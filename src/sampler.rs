@@ -134,6 +134,7 @@ enum Look {
 
 impl Sampler {
     /// Ready to sample the process whose memory `prefetch` reads.
+    #[inline(never)] // so that it is put together where it stays
     pub fn new(
         pid: Pid,
         interpreter: Interpreter,
@@ -190,6 +191,7 @@ impl Sampler {
     }
 
     /// Goes on with what the process is now: another program, or the same one begun anew.
+    #[inline(never)] // for the moves of `interpreter`, which would be one of each field
     pub fn adopt(&mut self, remote: Remote, interpreter: Interpreter) {
         self.fruitless = 0;
         if interpreter.roots == self.interpreter.roots && interpreter.version == self.interpreter.version {

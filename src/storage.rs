@@ -1,11 +1,12 @@
 //! All memory that the program ever uses: a handful of regions, mapped once. Each bound is here.
 
-use crate::prefetch;
-use crate::profile;
-use crate::python::code;
+use crate::prefetch::{self, Prefetch};
+use crate::profile::{self, Profile};
+use crate::python::code::{self, Codes};
 use crate::sampler;
 use crate::sys::region::Arena;
-use crate::target::Mapped;
+use crate::sys::remote::Remote;
+use crate::target::Images;
 use rustix::io::Errno;
 
 /// Frames of one stack. Deeper ones keep their innermost frames.
@@ -31,60 +32,72 @@ const SLOTS: usize = 4;
 /// What all of it takes of the address space, in bytes.
 const ADDRESS_SPACE: usize = 384 << 20;
 
-/// The regions, handed out once.
+/// Hands out the regions, each once.
 pub struct Storage {
-    /// Images of the target.
-    pub images: &'static mut [Mapped],
-    /// Their names.
-    pub image_names: &'static mut [u8],
-    /// The prefetching memory's.
-    pub prefetch: prefetch::Storage,
-    /// The profile's.
-    pub profile: profile::Storage,
-    /// The code objects'.
-    pub codes: code::Storage,
-    /// The sampler's.
-    pub lists: sampler::Storage,
+    arena: Arena,
 }
 
 impl Storage {
     /// Maps them.
     pub fn map() -> Result<Storage, Errno> {
-        let mut arena = Arena::map(ADDRESS_SPACE)?;
-        Ok(Storage {
-            images: arena.region(IMAGES),
-            image_names: arena.region(IMAGES * 64),
-            prefetch: prefetch::Storage {
-                pages: arena.region(PAGES),
-                spans: arena.region(3 * PAGES),
-                buffer: arena.region(3 * PAGES * prefetch::PAGE as usize),
-            },
-            profile: profile::Storage {
-                name_bytes: arena.region(NAMES * 128),
-                name_spans: arena.region(NAMES),
-                name_index: arena.region(NAMES * SLOTS),
-                functions: arena.region(NAMES),
-                function_index: arena.region(NAMES * SLOTS),
-                nodes: arena.region(NODES),
-                node_index: arena.region(NODES * SLOTS),
-                last: arena.region(DEPTH),
-            },
-            codes: code::Storage {
-                known: arena.region(CODES),
-                known_index: arena.region(CODES * SLOTS),
-                located: arena.region(POSITIONS),
-                located_index: arena.region(POSITIONS * SLOTS),
-                calls: arena.region(POSITIONS),
-                call_index: arena.region(POSITIONS * SLOTS),
-                text: arena.region(NAME),
-                text2: arena.region(NAME),
-            },
-            lists: sampler::Storage {
-                threads: arena.region(THREADS),
-                seen: arena.region(DEPTH),
-                path: arena.region(DEPTH),
-            },
+        Ok(Storage { arena: Arena::map(ADDRESS_SPACE)? })
+    }
+
+    /// The images of the target.
+    pub fn images(&mut self) -> Images {
+        Images::new(self.arena.region(IMAGES), self.arena.region(IMAGES * 64))
+    }
+
+    /// An empty profile.
+    #[inline(never)] // so that it is put together where it stays
+    pub fn profile(&mut self) -> Profile {
+        let arena = &mut self.arena;
+        Profile::new(profile::Storage {
+            name_bytes: arena.region(NAMES * 128),
+            name_spans: arena.region(NAMES),
+            name_index: arena.region(NAMES * SLOTS),
+            functions: arena.region(NAMES),
+            function_index: arena.region(NAMES * SLOTS),
+            nodes: arena.region(NODES),
+            node_index: arena.region(NODES * SLOTS),
+            last: arena.region(DEPTH),
         })
+    }
+
+    /// The memory of a target whose frames have `room` behind them.
+    pub fn prefetch(&mut self, remote: Remote, room: u16) -> Prefetch<Remote> {
+        let arena = &mut self.arena;
+        let storage = prefetch::Storage {
+            pages: arena.region(PAGES),
+            spans: arena.region(3 * PAGES),
+            buffer: arena.region(3 * PAGES * prefetch::PAGE as usize),
+        };
+        Prefetch::new(remote, storage, room)
+    }
+
+    /// The code objects, of which none is known yet.
+    pub fn codes(&mut self) -> Codes {
+        let arena = &mut self.arena;
+        Codes::new(code::Storage {
+            known: arena.region(CODES),
+            known_index: arena.region(CODES * SLOTS),
+            located: arena.region(POSITIONS),
+            located_index: arena.region(POSITIONS * SLOTS),
+            calls: arena.region(POSITIONS),
+            call_index: arena.region(POSITIONS * SLOTS),
+            text: arena.region(NAME),
+            text2: arena.region(NAME),
+        })
+    }
+
+    /// The lists of the sampler.
+    pub fn lists(&mut self) -> sampler::Storage {
+        let arena = &mut self.arena;
+        sampler::Storage {
+            threads: arena.region(THREADS),
+            seen: arena.region(DEPTH),
+            path: arena.region(DEPTH),
+        }
     }
 }
 
@@ -94,6 +107,12 @@ mod tests {
 
     #[test]
     fn the_address_space_holds_all_regions() {
-        assert!(Storage::map().is_ok());
+        let mut storage = Storage::map().expect("address space");
+        let remote = Remote::new(rustix::process::getpid(), None);
+        storage.images();
+        storage.profile();
+        storage.prefetch(remote, 0);
+        storage.codes();
+        assert_eq!(storage.lists().path.len(), DEPTH);
     }
 }

@@ -28,12 +28,12 @@ impl<T: Copy> List<T> {
     /// The items.
     #[inline(always)] // two instructions
     pub fn items(&self) -> &[T] {
-        self.slots.get(..self.len).unwrap_or_default()
+        &self.slots[..self.len]
     }
 
     /// The items, to be changed.
     pub fn items_mut(&mut self) -> &mut [T] {
-        self.slots.get_mut(..self.len).unwrap_or_default()
+        &mut self.slots[..self.len]
     }
 
     /// Item `id`, if there is one.

@@ -5,7 +5,7 @@ use crate::maps::{Lines, Mapping};
 use crate::memory::{Addr, Memory as _, Span};
 use crate::sys::proc::{self, Path, READ, read_file};
 use crate::sys::remote::Remote;
-use crate::text::{Decimal, leading_decimal};
+use crate::text::leading_decimal;
 use rustix::fs::readlinkat_raw;
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
@@ -156,8 +156,7 @@ pub fn open(pid: Pid) -> Result<Remote, Error<'static>> {
 /// State and flags of a process (proc_pid_stat(5)): fields 3 and 9, counted from the end of the name.
 fn look_at_stat(pid: u64, stat: &[u8]) -> Result<(), Error<'static>> {
     const PF_KTHREAD: u64 = 0x20_0000;
-    let name_end = stat.iter().rposition(|&b| b == b')').unwrap_or(0);
-    let mut fields = stat.get(name_end..).unwrap_or_default().split(|&b| b == b' ').skip(1);
+    let mut fields = behind_name(stat).split(|&b| b == b' ');
     if matches!(fields.next(), Some(b"Z" | b"X")) {
         return Err(Error::Zombie(pid));
     }
@@ -177,8 +176,7 @@ pub fn native_id(remote: &Remote, pid: Pid, pthread: u64) -> Option<Pid> {
 
 /// `tid`, if it is a thread of `pid`.
 pub fn is_thread(pid: Pid, tid: u32) -> Option<Pid> {
-    let path = Path::new(pid, &[b"task", Decimal::new(u64::from(tid)).bytes(), b"stat"]);
-    proc::open(&path, READ).ok()?;
+    proc::open(&Path::of_thread(pid, tid, b"stat"), READ).ok()?;
     Pid::from_raw(tid as i32)
 }
 
@@ -192,11 +190,15 @@ pub fn is_zombie(pid: Pid) -> bool {
 /// Whether thread `tid` runs or is ready to (state R of proc_pid_stat(5)).
 pub fn on_processor(pid: Pid, tid: Pid) -> bool {
     let mut buffer = [0; 512];
-    let tid = Decimal::new(tid.as_raw_nonzero().get() as u64);
-    let path = Path::new(pid, &[b"task", tid.bytes(), b"stat"]);
+    let path = Path::of_thread(pid, tid.as_raw_nonzero().get() as u32, b"stat");
     let stat = read_file(&path, &mut buffer).unwrap_or_default();
+    behind_name(stat).starts_with(b"R")
+}
+
+/// A `stat` of `/proc` from its third field, the state, on: a name may hold anything, a parenthesis too.
+fn behind_name(stat: &[u8]) -> &[u8] {
     let end = stat.iter().rposition(|&b| b == b')').unwrap_or(0);
-    stat.get(end..).is_some_and(|rest| rest.starts_with(b") R"))
+    stat.get(end + 2..).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ impl Decimal {
 
     /// At least one digit, no leading zeros.
     pub fn bytes(&self) -> &[u8] {
-        self.digits.get(self.start..).unwrap_or_default()
+        &self.digits[self.start..]
     }
 }
 

@@ -190,10 +190,9 @@ impl Plan {
 
     /// Notes that these bytes of a page are used; whether they are in the buffer.
     #[inline]
-    pub(super) fn touch(&mut self, index: usize, bytes: (usize, usize), depth: usize) -> bool {
+    pub(super) fn touch(&mut self, index: usize, bytes: (usize, usize), depth: u8) -> bool {
         let Some(page) = self.pages.get_mut(index) else { return false };
         let (from, to) = (bytes.0 as u16, bytes.1 as u16);
-        let depth = depth.min(u8::MAX as usize) as u8;
         page.depth = if page.used == self.sample { page.depth.min(depth) } else { depth };
         page.used = if page.part == Part::Aside { self.sample.wrapping_sub(KEEP) } else { self.sample };
         if from < page.wanted.0 || to > page.wanted.1 {

@@ -414,7 +414,7 @@ fn random_loads_give_what_is_there() {
                     3 => Sight::Deep,
                     4 => Sight::Code,
                     5 => Sight::Aside,
-                    depth => Sight::Still(depth as usize * 2),
+                    depth => Sight::Still(depth as u8 * 2),
                 };
                 prefetch.enter(Addr(1 + random.below(2)), Moment::First);
                 let at = pages[random.below(12) as usize] + 8 * random.below(512);
@@ -445,7 +445,7 @@ fn frames_on_many_pages_are_never_taken_from_an_old_call() {
         for depth in 0..16 {
             let at = pages[(16 * round + 3 * depth) as usize % pages.len()] + 0x100;
             let expected = if round < 2 { at } else { at + round - 1 };
-            assert_eq!(load(&prefetch, Sight::Still(depth as usize), at), Ok(expected), "{round} {depth}");
+            assert_eq!(load(&prefetch, Sight::Still(depth as u8), at), Ok(expected), "{round} {depth}");
         }
         late += u32::from(prefetch.was_late());
         pages.iter().for_each(|page| target.set(page + 0x100, page + 0x100 + round));

@@ -447,6 +447,7 @@ fn digest<M: Memory>(memory: &M, layout: &Layout, object: Addr, first: u16) -> R
 }
 
 /// The line of an instruction: what the table says, or that of the `def` where it says that there is none.
+#[inline(never)] // its window makes a large frame, in which every address takes longer instructions
 fn read_line<M: Memory>(memory: &M, layout: &Layout, known: &Known, position: i64) -> Result<u32, Miss> {
     let mut search = Search::new(layout.lines, known.first_line, position);
     let size = memory.load(known.line_table, layout.bytes.size)?;

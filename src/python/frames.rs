@@ -40,7 +40,7 @@ pub fn walk<M: Gather>(
     let mut next = innermost(prefetch, layout, thread)?;
     let (mut depth, mut in_shim) = (0, next.is_none());
     while let Some(frame) = next {
-        let sight = if depth <= STILL_FRAMES { Sight::Still(depth) } else { Sight::Deep };
+        let sight = if depth <= STILL_FRAMES { Sight::Still(depth as u8) } else { Sight::Deep };
         let step = read_frame(prefetch, layout, &head, frame, sight)?;
         // The oldest frame that is seen twice is on the other side of the line as well: what is below it held still
         // from the reading of the deep frames on, because this one did.

@@ -123,6 +123,7 @@ pub fn header<M: Memory>(memory: &M, runtime: Addr) -> Result<Option<Header>, Mi
 
 /// The layout that the table at `runtime` describes for `version`, and the offset of the list of interpreters in
 /// `_PyRuntime`. Errors: `Nonsense` when an entry cannot be right under any shape that the version may have.
+#[inline(never)] // or all offsets are copied one by one wherever the layout goes
 pub fn read<M: Memory>(memory: &M, runtime: Addr, header: Header) -> Result<(Layout, u16), Miss> {
     let table = memory.words(runtime)?;
     let minor = minor_of(header.version);

@@ -171,19 +171,20 @@ impl Text<'_> {
     fn push(&mut self, code: u32) -> bool {
         let tail = |shift: u32| (code >> shift & 0x3f | 0x80) as u8;
         match code {
-            0..0x80 => self.append([code as u8]),
-            0x80..0x800 => self.append([(code >> 6 | 0xc0) as u8, tail(0)]),
-            0x800..0x1_0000 => self.append([(code >> 12 | 0xe0) as u8, tail(6), tail(0)]),
-            0x1_0000..=0x10_ffff => self.append([(code >> 18 | 0xf0) as u8, tail(12), tail(6), tail(0)]),
-            _ => self.append(*b"\xef\xbf\xbd"), // U+FFFD
+            0..0x80 => self.append(&[code as u8]),
+            0x80..0x800 => self.append(&[(code >> 6 | 0xc0) as u8, tail(0)]),
+            0x800..0x1_0000 => self.append(&[(code >> 12 | 0xe0) as u8, tail(6), tail(0)]),
+            0x1_0000..=0x10_ffff => self.append(&[(code >> 18 | 0xf0) as u8, tail(12), tail(6), tail(0)]),
+            _ => self.append(b"\xef\xbf\xbd"), // U+FFFD
         }
     }
 
-    fn append<const N: usize>(&mut self, bytes: [u8; N]) -> bool {
-        let place = self.into.get_mut(self.used..).and_then(<[u8]>::first_chunk_mut);
-        let fits = place.map(|place| *place = bytes).is_some();
-        self.used += if fits { N } else { 0 };
-        fits
+    fn append(&mut self, bytes: &[u8]) -> bool {
+        let end = self.used + bytes.len();
+        let Some(place) = self.into.get_mut(self.used..end) else { return false };
+        place.copy_from_slice(bytes);
+        self.used = end;
+        true
     }
 
     /// Takes characters back until the cut can be shown. Nothing is left when there is no room for that either.
@@ -195,7 +196,7 @@ impl Text<'_> {
             end = if begins { end } else { end.saturating_sub(1) };
         }
         self.used = self.used.min(end);
-        self.append(CUT);
+        self.append(&CUT);
     }
 }
 

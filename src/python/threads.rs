@@ -57,20 +57,15 @@ pub fn list<M: Gather>(
 ) -> Result<(), Miss> {
     threads.truncate(0);
     let memory = prefetch.with(Sight::Root);
-    if which == Which::Running
-        && let (Gil::Word, Some(word)) = (layout.gil, roots.holder)
-    {
-        if let Some(state) = memory.word::<Option<Addr>>(word)? {
-            let thread =
-                Thread { state, running: true, in_main: true, interpreter_state: None, interpreter: 0 };
-            threads.push(thread).map_err(|_| Miss::Endless)?;
-        }
-        return Ok(());
-    }
     let holder = match roots.holder {
         Some(word) => memory.word::<Option<Addr>>(word)?,
         None => None,
     };
+    if which == Which::Running && matches!(layout.gil, Gil::Word) && roots.holder.is_some() {
+        let Some(state) = holder else { return Ok(()) };
+        let thread = Thread { state, running: true, in_main: true, interpreter_state: None, interpreter: 0 };
+        return add(threads, thread);
+    }
     let mut next = match roots.interpreters {
         Some(word) => memory.word::<Option<Addr>>(word)?,
         None => None,
@@ -108,11 +103,7 @@ fn list_interpreter<M: Gather>(
         // A GIL that interpreters share is held for the one that the thread belongs to.
         prefetch.enter(state, Moment::First);
         let own = prefetch.with(Sight::Once).load(state, layout.thread.interpreter)?;
-        return if own == interpreter {
-            threads.push(make(state, true)).map(drop).map_err(|_| Miss::Endless)
-        } else {
-            Ok(())
-        };
+        return if own == interpreter { add(threads, make(state, true)) } else { Ok(()) };
     }
     let mut next = memory.load(interpreter, layout.interpreter.threads)?;
     for _ in 0..MAX_THREADS {
@@ -125,10 +116,14 @@ fn list_interpreter<M: Gather>(
             None => holder == Some(state),
         };
         if running || which == Which::All {
-            threads.push(make(state, running)).map_err(|_| Miss::Endless)?;
+            add(threads, make(state, running))?;
         }
     }
     Err(Miss::Endless)
+}
+
+fn add(threads: &mut List<Thread>, thread: Thread) -> Result<(), Miss> {
+    threads.push(thread).map(drop).map_err(|_| Miss::Endless)
 }
 
 /// Who holds the GIL of an interpreter, and whether it runs without one. `of_process`: the holder where there is one

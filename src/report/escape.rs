@@ -118,7 +118,7 @@ enum Written {
 }
 
 /// Writes `name` in `notation`.
-pub fn put<S: Sink + ?Sized>(sink: &mut S, notation: Notation, name: &[u8]) {
+pub fn put(sink: &mut dyn Sink, notation: Notation, name: &[u8]) {
     let mut units = Units::new(name);
     let mut run = name;
     loop {
@@ -215,7 +215,7 @@ fn is_hidden(char: char) -> bool {
 }
 
 impl Written {
-    fn put<S: Sink + ?Sized>(self, sink: &mut S) {
+    fn put(self, sink: &mut dyn Sink) {
         let (start, code, digits) = match self {
             Written::Itself => return,
             Written::Text(text) => (text, 0, 0),

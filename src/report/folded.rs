@@ -11,18 +11,13 @@ use super::{Sink, put_number};
 use crate::profile::{Frame, Profile, Window};
 
 /// Writes `profile`, in the order of `LC_ALL=C sort`. `lines`: with line numbers.
-pub fn write(profile: Profile, lines: bool, out: &mut impl Sink) {
+pub fn write(profile: Profile, lines: bool, out: &mut dyn Sink) {
     let sorted = profile.sort(&|profile, frame, window| put_frame(profile, frame, lines, window));
     let profile = &sorted.profile;
     let counts = &profile.counts;
-    for (name, count) in
-        [(&b"(idle)"[..], counts.idle), (b"(failed)", counts.failed), (b"(truncated)", counts.truncated)]
-    {
-        if count > 0 {
-            out.put(name);
-            put_count(count, out);
-        }
-    }
+    put_own(b"(idle)", counts.idle, out);
+    put_own(b"(failed)", counts.failed, out);
+    put_own(b"(truncated)", counts.truncated, out);
     for (id, node) in sorted.stacks() {
         for depth in 1..=node.depth {
             if depth > 1 {
@@ -41,7 +36,7 @@ impl Sink for Window {
 }
 
 /// `file:function:line`, or without the line.
-pub fn put_frame(profile: &Profile, frame: Frame, lines: bool, out: &mut impl Sink) {
+pub fn put_frame(profile: &Profile, frame: Frame, lines: bool, out: &mut dyn Sink) {
     let (file, name) = profile.function_names(frame.function);
     // What we say ourselves stands in brackets and in no file. No function is called so.
     if !file.is_empty() || !name.starts_with(b"(") {
@@ -55,7 +50,15 @@ pub fn put_frame(profile: &Profile, frame: Frame, lines: bool, out: &mut impl Si
     }
 }
 
-fn put_count(count: u64, out: &mut impl Sink) {
+/// A line of what we say ourselves, if there is anything to say.
+fn put_own(name: &[u8], count: u64, out: &mut dyn Sink) {
+    if count > 0 {
+        out.put(name);
+        put_count(count, out);
+    }
+}
+
+fn put_count(count: u64, out: &mut dyn Sink) {
     out.put(b" ");
     put_number(count, out);
     out.put(b"\n");

@@ -10,6 +10,6 @@ pub mod escape;
 pub mod folded;
 
 /// Writes `number` in decimal.
-pub fn put_number(number: u64, out: &mut impl Sink) {
+pub fn put_number(number: u64, out: &mut dyn Sink) {
     out.put(crate::text::Decimal::new(number).bytes());
 }

@@ -8,10 +8,24 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 /// Where the profile or a message goes.
+pub enum File {
+    /// Standard output or standard error.
+    Standard(BorrowedFd<'static>),
+    /// One that we opened.
+    Own(OwnedFd),
+}
+
+impl File {
+    /// The file at `path`, made or emptied.
+    pub fn create(path: &[u8]) -> Result<File, Errno> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOCTTY;
+        open(&Path::from(path), flags).map(File::Own)
+    }
+}
+
+/// A file that is written.
 pub struct Output {
-    file: Option<OwnedFd>,
-    /// Used when there is no file of our own.
-    standard: BorrowedFd<'static>,
+    file: File,
     buffer: [u8; 4096],
     len: usize,
     error: Option<Errno>,
@@ -20,18 +34,19 @@ pub struct Output {
 impl Output {
     /// Standard output or standard error.
     pub fn to(standard: BorrowedFd<'static>) -> Output {
-        Output { file: None, standard, buffer: [0; 4096], len: 0, error: None }
+        Output::new(File::Standard(standard))
     }
 
-    /// The file at `path`, made or emptied.
-    pub fn create(path: &[u8]) -> Result<Output, Errno> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOCTTY;
-        let file = open(&Path::from(path), flags)?;
-        Ok(Output { file: Some(file), ..Output::to(super::stdout()) })
+    /// Any file.
+    pub fn new(file: File) -> Output {
+        Output { file, buffer: [0; 4096], len: 0, error: None }
     }
 
     fn write(&mut self) {
-        let fd = self.file.as_ref().map_or(self.standard, |file| file.as_fd());
+        let fd = match &self.file {
+            File::Standard(fd) => *fd,
+            File::Own(fd) => fd.as_fd(),
+        };
         let mut rest = self.buffer.get(..self.len).unwrap_or_default();
         while !rest.is_empty() && self.error.is_none() {
             match rustix::io::write(fd, rest) {
@@ -44,7 +59,7 @@ impl Output {
     }
 
     /// Writes what is left. Errors: the first that happened.
-    pub fn finish(mut self) -> Result<(), Errno> {
+    pub fn finish(&mut self) -> Result<(), Errno> {
         self.write();
         self.error.map_or(Ok(()), Err)
     }

@@ -33,6 +33,11 @@ impl Path {
         path
     }
 
+    /// `/proc/PID/task/TID/NAME`.
+    pub fn of_thread(pid: Pid, tid: u32, name: &[u8]) -> Path {
+        Path::new(pid, &[b"task", crate::text::Decimal::new(tid.into()).bytes(), name])
+    }
+
     fn push(&mut self, part: &[u8]) {
         let end = self.len + part.len();
         if let Some(to) = self.bytes.get_mut(self.len..end).filter(|_| end < 4096) {
@@ -112,6 +117,7 @@ mod tests {
         let pid = Pid::from_raw(4_194_304).unwrap();
         assert_eq!(Path::new(pid, &[]).c_str(), c"/proc/4194304");
         assert_eq!(Path::new(pid, &[b"task", b"17", b"stat"]).c_str(), c"/proc/4194304/task/17/stat");
+        assert_eq!(Path::of_thread(pid, 17, b"stat").c_str(), c"/proc/4194304/task/17/stat");
         assert_eq!(Path::from(b"").c_str(), c"");
         assert_eq!(Path::from(b"a/b").c_str(), c"a/b");
     }

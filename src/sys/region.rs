@@ -60,20 +60,20 @@ impl Arena {
         Ok(Arena { rest: unsafe { slice::from_raw_parts_mut(start.cast(), bytes) } })
     }
 
-    /// `count` zeroed values that live until the process ends; none when the arena is too small.
+    /// `count` zeroed values that live until the process ends. Panics when the arena is too small, which is known
+    /// before the program is run even once: what it is asked for does not depend on anything.
     pub fn region<T: Zeroed>(&mut self, count: usize) -> &'static mut [T] {
-        let Some(region) = self.cut(count * size_of::<T>()) else { return &mut [] };
+        let region = self.cut(count * size_of::<T>()).as_mut_ptr();
         // SAFETY: zeroed and long enough, aligned, and handed out once, since it is cut off.
         unsafe { slice::from_raw_parts_mut(region.cast(), count) }
     }
 
     /// Cuts off `bytes`, aligned for everything since the mapping is and they are rounded up to lines of the cache.
     #[inline(never)] // for every type the same
-    fn cut(&mut self, bytes: usize) -> Option<*mut u8> {
-        let rest = mem::take(&mut self.rest);
-        let (region, rest) = rest.split_at_mut_checked(bytes.next_multiple_of(64))?;
+    fn cut(&mut self, bytes: usize) -> &'static mut [u8] {
+        let (region, rest) = mem::take(&mut self.rest).split_at_mut(bytes.next_multiple_of(64));
         self.rest = rest;
-        Some(region.as_mut_ptr())
+        region
     }
 }
 
@@ -82,11 +82,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn regions_are_cut_off_until_none_is_left() {
+    fn regions_are_cut_off_one_after_the_other() {
         let mut arena = Arena::map(4096).expect("a page");
         assert_eq!(arena.region::<u64>(3), [0; 3]);
         let next = arena.region::<u32>(1).as_ptr() as usize;
         assert_eq!(next % 64, 0);
-        assert_eq!(arena.region::<u8>(4096), []);
+        assert_eq!(arena.region::<u8>(4096 - 2 * 64).len(), 4096 - 2 * 64);
+        assert_eq!(arena.region::<u8>(0), []);
+    }
+
+    #[test]
+    #[should_panic(expected = "mid > len")]
+    fn more_than_the_arena_holds_is_refused() {
+        Arena::map(4096).expect("a page").region::<u8>(4097);
     }
 }
