@@ -9,6 +9,8 @@
 //! believed only when so many looks in a row show it that chance is no explanation ([`History::confirming`]), or when the
 //! thread stood still; calls that happen are soon known, calls that cannot happen never are.
 
+mod history;
+
 use crate::cli::Mode;
 use crate::locate::Interpreter;
 use crate::memory::{Memory, Miss};
@@ -22,19 +24,13 @@ use crate::sys::clock;
 use crate::sys::remote::Remote;
 use crate::table::{List, hash_words};
 use crate::target;
+use history::{ACQUAINTED, History, Plan};
 use rustix::process::{Pid, WaitStatus};
 
 /// Looks at one thread before it is stopped, or given up.
 const TRIES: u32 = 4;
 /// The same when it may not be stopped: each costs some microseconds.
 const TRIES_NONBLOCKING: u32 = 8;
-/// Looks in a row that have to show a new call while it is not known how fast the target is: when only one sample is
-/// taken.
-const ONE_SHOT: u32 = 8;
-/// Looks that it takes to know how fast a target is.
-const ACQUAINTED: u32 = 128;
-/// Looks in a row that have to show the root of a stack.
-const CONFIRMING_ROOT: u32 = 24;
 
 /// Looks at a thread that has been told to stop and has not done so, and the time from one to the next, in ns.
 const LATE_LOOKS: u32 = 64;
@@ -341,7 +337,7 @@ impl Sampler {
                 self.prefetch.set_second(self.history.moves());
             }
             // Time in calls that cannot be believed must not be shown as time in those that are known.
-            let replaced = moved && strange && self.history.stopping;
+            let replaced = moved && strange && self.history.is_stopping();
             if proven && (self.stopper.may_stop() || !replaced) {
                 return true;
             }
@@ -391,9 +387,9 @@ impl Sampler {
         // Where a stack has to begin at a shim, the walk has seen that it does.
         let root = self.path.get(0).map(|step| step.found.serial);
         let Some(root) = root.filter(|_| self.interpreter.layout.frame.owner.is_none()) else { return true };
-        let wanted = if self.history.looks < ACQUAINTED { ONE_SHOT } else { CONFIRMING_ROOT };
+        let wanted = self.history.confirming_root();
         let mut same = 0;
-        for _ in 0..4 * CONFIRMING_ROOT {
+        for _ in 0..4 * wanted {
             if same == wanted || self.codes.is_call(None, root) {
                 self.codes.learn_call(None, root);
                 return true;
@@ -580,109 +576,20 @@ fn calls_of(seen: &[Seen]) -> u64 {
     digest
 }
 
-/// What to do for the next sample.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Plan {
-    /// Look without stopping.
-    Look,
-    /// Stop.
-    Stop,
-    /// Stop, and look before, only to find out whether that would have done.
-    Probe,
-}
-
-/// How looks at running threads fared lately.
-struct History {
-    always: bool,
-    stopping: bool,
-    /// Share of looks that had to be replaced because the thread moved, of [`ALL`], the older ones forgotten.
-    moved: u32,
-    /// Share of moments at which something changed between the copies around it, of the last looks.
-    torn: u32,
-    /// The highest that share was lately: a thread that has to wait for a processor seems slow, for a while.
-    peak: u32,
-    /// How many looks that share is of; counted up to [`ACQUAINTED`].
-    looks: u32,
-    until_probe: u32,
-}
-
-/// Every look. So large that the share falls to next to nothing although its parts are rounded.
-const ALL: u32 = 1 << 24;
-/// More failed looks than this, and threads are stopped: 3 %. What such looks showed instead is a moment later, so shares
-/// are off by less than that.
-const TOO_MANY: u32 = ALL / 100 * 3;
-/// Fewer, and they no longer are: 1.5 %.
-const FEW: u32 = TOO_MANY / 2;
-/// A look counts for so small a part of the share.
-const WEIGHT: u32 = 256;
-/// The same for the share of moments, which has to follow quickly.
-const MOMENT_WEIGHT: u32 = 64;
-/// And by so small a part the highest share falls with every look.
-const PEAK_WEIGHT: u32 = 1024;
-/// Samples from one probe to the next.
-const PROBE_EVERY: u32 = 8;
-
-impl History {
-    fn new(mode: Mode) -> History {
-        History {
-            always: mode == Mode::Blocking,
-            stopping: false,
-            moved: 0,
-            torn: 0,
-            peak: 0,
-            looks: 0,
-            until_probe: 0,
-        }
-    }
-
-    fn plan(&mut self, may_stop: bool) -> Plan {
-        if !may_stop || !(self.always || self.stopping) {
-            return Plan::Look;
-        }
-        if self.always {
-            return Plan::Stop;
-        }
-        self.until_probe = self.until_probe.checked_sub(1).unwrap_or(PROBE_EVERY - 1);
-        if self.until_probe == 0 { Plan::Probe } else { Plan::Stop }
-    }
-
-    /// Whether it moves so often that a second moment is worth its price.
-    fn moves(&self) -> bool {
-        self.torn > ALL / 64
-    }
-
-    fn note_moment(&mut self, torn: bool) {
-        let torn = if torn { ALL } else { 0 };
-        self.torn = self.torn - self.torn / MOMENT_WEIGHT + torn / MOMENT_WEIGHT;
-        self.peak = self.torn.max(self.peak - self.peak / PEAK_WEIGHT);
-        self.looks = (self.looks + 1).min(ACQUAINTED);
-    }
-
-    /// How many looks in a row have to show a new call. Where something changes around one moment in n, it changes and
-    /// changes back around one in n² at most, and that has to be less likely than 1 in 100 million for all of them.
-    fn confirming(&self) -> u32 {
-        if self.looks < ACQUAINTED {
-            return ONE_SHOT;
-        }
-        match self.peak / (ALL / 100) {
-            0..4 => 4,
-            4..15 => 6,
-            15..30 => 10,
-            30..50 => 16,
-            _ => 24,
-        }
-    }
-
-    fn note(&mut self, moved: bool) {
-        let moved = if moved { ALL } else { 0 };
-        self.moved = self.moved - self.moved / WEIGHT + moved / WEIGHT;
-        if self.moved > TOO_MANY {
-            self.stopping = true;
-        } else if self.moved < FEW {
-            self.stopping = false;
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+    use crate::memory::Addr;
+
+    #[test]
+    fn stacks_are_compared_but_for_where_the_innermost_frame_is() {
+        let seen = |frames: &[(u64, i64)]| -> std::vec::Vec<Seen> {
+            frames.iter().map(|&(code, position)| Seen { code: Addr(code), position }).collect()
+        };
+        let stack = seen(&[(1, 2), (3, 4), (5, 6)]);
+        assert!(calls_of(&stack) == calls_of(&seen(&[(1, 7), (3, 4), (5, 6)])));
+        for other in [&[][..], &[(1, 2)], &[(2, 2), (3, 4), (5, 6)], &[(1, 2), (3, 5), (5, 6)]] {
+            assert!(calls_of(&stack) != calls_of(&seen(other)), "{other:?}");
+        }
+    }
+}

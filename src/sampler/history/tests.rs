@@ -1,5 +1,4 @@
 use super::*;
-use crate::memory::Addr;
 use crate::testing::Random;
 
 /// So many samples of a thread of whose looks `moved` in 10,000 fail: the share of stops, and of looks that are
@@ -61,18 +60,6 @@ fn the_mode_and_what_is_allowed_come_first() {
     (0..1000).for_each(|_| history.note(true));
     assert!((0..100).all(|_| history.plan(false) == Plan::Look));
     assert!((0..100).all(|_| history.plan(true) != Plan::Look));
-}
-
-#[test]
-fn stacks_are_compared_but_for_where_the_innermost_frame_is() {
-    let seen = |frames: &[(u64, i64)]| -> std::vec::Vec<Seen> {
-        frames.iter().map(|&(code, position)| Seen { code: Addr(code), position }).collect()
-    };
-    let stack = seen(&[(1, 2), (3, 4), (5, 6)]);
-    assert!(calls_of(&stack) == calls_of(&seen(&[(1, 7), (3, 4), (5, 6)])));
-    for other in [&[][..], &[(1, 2)], &[(2, 2), (3, 4), (5, 6)], &[(1, 2), (3, 5), (5, 6)]] {
-        assert!(calls_of(&stack) != calls_of(&seen(other)), "{other:?}");
-    }
 }
 
 #[test]

@@ -1,0 +1,134 @@
+//! How looks at running threads fared lately, and what follows from that: whether threads are stopped, whether a
+//! second moment is worth its price, and how many looks have to agree before a new call is believed.
+
+use crate::cli::Mode;
+
+/// Looks in a row that have to show a new call while it is not known how fast the target is: when only one sample is
+/// taken.
+const ONE_SHOT: u32 = 8;
+/// Looks that it takes to know how fast a target is.
+pub const ACQUAINTED: u32 = 128;
+
+/// Looks that have to show the root of a stack.
+const CONFIRMING_ROOT: u32 = 24;
+
+/// What to do for the next sample.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Plan {
+    /// Look without stopping.
+    Look,
+    /// Stop.
+    Stop,
+    /// Stop, and look before, only to find out whether that would have done.
+    Probe,
+}
+
+/// How looks at running threads fared lately.
+pub struct History {
+    always: bool,
+    stopping: bool,
+    /// Share of looks that had to be replaced because the thread moved, of [`ALL`], the older ones forgotten.
+    moved: u32,
+    /// Share of moments at which something changed between the copies around it, of the last looks.
+    torn: u32,
+    /// The highest that share was lately: a thread that has to wait for a processor seems slow, for a while.
+    peak: u32,
+    /// How many looks that share is of; counted up to [`ACQUAINTED`].
+    looks: u32,
+    until_probe: u32,
+}
+
+/// Every look. So large that the share falls to next to nothing although its parts are rounded.
+const ALL: u32 = 1 << 24;
+/// More failed looks than this, and threads are stopped: 3 %. What such looks showed instead is a moment later, so shares
+/// are off by less than that.
+const TOO_MANY: u32 = ALL / 100 * 3;
+/// Fewer, and they no longer are: 1.5 %.
+const FEW: u32 = TOO_MANY / 2;
+/// A look counts for so small a part of the share.
+const WEIGHT: u32 = 256;
+/// The same for the share of moments, which has to follow quickly.
+const MOMENT_WEIGHT: u32 = 64;
+/// And by so small a part the highest share falls with every look.
+const PEAK_WEIGHT: u32 = 1024;
+/// Samples from one probe to the next.
+const PROBE_EVERY: u32 = 8;
+
+impl History {
+    /// Nothing is known yet. `mode` can say that threads are always stopped.
+    pub fn new(mode: Mode) -> History {
+        History {
+            always: mode == Mode::Blocking,
+            stopping: false,
+            moved: 0,
+            torn: 0,
+            peak: 0,
+            looks: 0,
+            until_probe: 0,
+        }
+    }
+
+    /// What to do for the next sample of a thread that `may_stop`.
+    pub fn plan(&mut self, may_stop: bool) -> Plan {
+        if !may_stop || !(self.always || self.stopping) {
+            return Plan::Look;
+        }
+        if self.always {
+            return Plan::Stop;
+        }
+        self.until_probe = self.until_probe.checked_sub(1).unwrap_or(PROBE_EVERY - 1);
+        if self.until_probe == 0 { Plan::Probe } else { Plan::Stop }
+    }
+
+    /// Whether looks fail so often that threads are to be stopped, should that be allowed.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping
+    }
+
+    /// Whether it moves so often that a second moment is worth its price.
+    pub fn moves(&self) -> bool {
+        self.torn > ALL / 64
+    }
+
+    /// Notes a look: whether something changed around its first moment.
+    pub fn note_moment(&mut self, torn: bool) {
+        let torn = if torn { ALL } else { 0 };
+        self.torn = self.torn - self.torn / MOMENT_WEIGHT + torn / MOMENT_WEIGHT;
+        self.peak = self.torn.max(self.peak - self.peak / PEAK_WEIGHT);
+        self.looks = (self.looks + 1).min(ACQUAINTED);
+    }
+
+    /// How many looks in a row have to show a new call. Where something changes around one moment in n, it changes and
+    /// changes back around one in n² at most, and that has to be less likely than 1 in 100 million for all of them.
+    pub fn confirming(&self) -> u32 {
+        if self.looks < ACQUAINTED {
+            return ONE_SHOT;
+        }
+        match self.peak / (ALL / 100) {
+            0..4 => 4,
+            4..15 => 6,
+            15..30 => 10,
+            30..50 => 16,
+            _ => 24,
+        }
+    }
+
+    /// How many looks have to show a new root.
+    pub fn confirming_root(&self) -> u32 {
+        if self.looks < ACQUAINTED { ONE_SHOT } else { CONFIRMING_ROOT }
+    }
+
+    /// Notes a sample: whether its first look had to be replaced.
+    pub fn note(&mut self, moved: bool) {
+        let moved = if moved { ALL } else { 0 };
+        self.moved = self.moved - self.moved / WEIGHT + moved / WEIGHT;
+        if self.moved > TOO_MANY {
+            self.stopping = true;
+        } else if self.moved < FEW {
+            self.stopping = false;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
