@@ -31,6 +31,8 @@ use rustix::process::{Pid, WaitStatus};
 const TRIES: u32 = 4;
 /// The same when it may not be stopped: each costs some microseconds.
 const TRIES_NONBLOCKING: u32 = 8;
+/// Looks of one sample that may have to learn something although they show the same calls.
+const LEARNING: u32 = 16;
 
 /// Looks at a thread that has been told to stop and has not done so, and the time from one to the next, in ns.
 const LATE_LOOKS: u32 = 64;
@@ -332,8 +334,9 @@ impl Sampler {
                 proven = self.look_again(profile, thread, may_stop);
                 moved |= calls_of(self.seen.items()) != calls;
             }
-            if thread.running && (plan == Plan::Look || first != Look::Unproven) {
-                self.history.note(moved);
+            if thread.running {
+                let strange = first != Look::Moved && (moved || plan == Plan::Probe && !proven);
+                self.history.note(first == Look::Moved, strange);
                 self.prefetch.set_second(self.history.moves());
             }
             // Time in calls that cannot be believed must not be shown as time in those that are known.
@@ -348,14 +351,19 @@ impl Sampler {
 
     /// Looks until a look is proven, or there were too many.
     fn look_again(&mut self, profile: &mut Profile, thread: Thread, may_stop: bool) -> bool {
-        for _ in 1..if may_stop { TRIES } else { TRIES_NONBLOCKING } {
+        let (most, calls) = (if may_stop { TRIES } else { TRIES_NONBLOCKING }, calls_of(self.seen.items()));
+        let (mut tries, mut learning) = (1, 0);
+        while tries < most {
             if !self.fetch(thread) {
                 return false;
             }
             match self.look(profile, thread, false) {
                 Look::Proven => return true,
                 Look::New if self.confirm(profile, thread) => return true,
-                _ => {}
+                Look::Unproven if learning < LEARNING && calls_of(self.seen.items()) == calls => {
+                    learning += 1
+                }
+                _ => tries += 1,
             }
         }
         false
@@ -367,15 +375,19 @@ impl Sampler {
             return false;
         }
         let calls = calls_of(self.seen.items());
-        let mut looks = 1;
+        let (mut looks, mut learning) = (1, 0);
         while looks < self.history.confirming() {
-            if !self.fetch(thread)
-                || self.look(profile, thread, false) != Look::New
-                || calls_of(self.seen.items()) != calls
-            {
+            if !self.fetch(thread) {
                 return false;
             }
-            looks += 1;
+            let look = self.look(profile, thread, false);
+            match look {
+                _ if calls_of(self.seen.items()) != calls => return false,
+                Look::New => looks += 1,
+                // The innermost frame was at a line that had to be learned.
+                Look::Unproven if learning < LEARNING => learning += 1,
+                _ => return false,
+            }
         }
         self.learn_calls();
         true

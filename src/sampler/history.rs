@@ -27,12 +27,18 @@ pub enum Plan {
 pub struct History {
     always: bool,
     stopping: bool,
-    /// Share of looks that had to be replaced because the thread moved, of [`ALL`], the older ones forgotten.
+    /// Share of samples whose first look had to be replaced because the thread moved, of [`ALL`], the older ones
+    /// forgotten.
     moved: u32,
+    /// The same for samples of which something had to be learned: many while the target is new to us, and always of one
+    /// that makes functions to call them once.
+    strange: u32,
     /// Share of moments at which something changed between the copies around it, of the last looks.
     torn: u32,
     /// The highest that share was lately: a thread that has to wait for a processor seems slow, for a while.
     peak: u32,
+    /// Counted up to [`FIRST_SAMPLES`].
+    samples: u32,
     /// How many looks that share is of; counted up to [`ACQUAINTED`].
     looks: u32,
     until_probe: u32,
@@ -45,10 +51,15 @@ const ALL: u32 = 1 << 24;
 const TOO_MANY: u32 = ALL / 100 * 3;
 /// Fewer, and they no longer are: 1.5 %.
 const FEW: u32 = TOO_MANY / 2;
-/// A look counts for so small a part of the share.
+/// Samples in which it is not held against a target that much is new.
+const FIRST_SAMPLES: u32 = 256;
+/// The same for what had to be learned: 12 % and 6 %.
+const TOO_STRANGE: u32 = ALL / 100 * 12;
+const FAMILIAR: u32 = TOO_STRANGE / 2;
+/// A sample counts for so small a part of its share.
 const WEIGHT: u32 = 256;
-/// The same for the share of moments, which has to follow quickly.
-const MOMENT_WEIGHT: u32 = 64;
+/// The same for shares that have to follow quickly.
+const QUICK_WEIGHT: u32 = 64;
 /// And by so small a part the highest share falls with every look.
 const PEAK_WEIGHT: u32 = 1024;
 /// Samples from one probe to the next.
@@ -61,8 +72,10 @@ impl History {
             always: mode == Mode::Blocking,
             stopping: false,
             moved: 0,
+            strange: 0,
             torn: 0,
             peak: 0,
+            samples: 0,
             looks: 0,
             until_probe: 0,
         }
@@ -92,8 +105,7 @@ impl History {
 
     /// Notes a look: whether something changed around its first moment.
     pub fn note_moment(&mut self, torn: bool) {
-        let torn = if torn { ALL } else { 0 };
-        self.torn = self.torn - self.torn / MOMENT_WEIGHT + torn / MOMENT_WEIGHT;
+        self.torn = follow(self.torn, torn, QUICK_WEIGHT);
         self.peak = self.torn.max(self.peak - self.peak / PEAK_WEIGHT);
         self.looks = (self.looks + 1).min(ACQUAINTED);
     }
@@ -118,16 +130,25 @@ impl History {
         if self.looks < ACQUAINTED { ONE_SHOT } else { CONFIRMING_ROOT }
     }
 
-    /// Notes a sample: whether its first look had to be replaced.
-    pub fn note(&mut self, moved: bool) {
-        let moved = if moved { ALL } else { 0 };
-        self.moved = self.moved - self.moved / WEIGHT + moved / WEIGHT;
-        if self.moved > TOO_MANY {
+    /// Notes a sample: whether its first look had to be replaced, because the thread `moved`, or because it showed what
+    /// was `strange`.
+    pub fn note(&mut self, moved: bool, strange: bool) {
+        self.moved = follow(self.moved, moved, WEIGHT);
+        // At first everything is new, so that says nothing; and it is no reason to stop for longer than it lasts.
+        self.samples = (self.samples + 1).min(FIRST_SAMPLES);
+        let strange = strange && self.samples == FIRST_SAMPLES;
+        self.strange = follow(self.strange, strange, QUICK_WEIGHT).min(TOO_STRANGE + ALL / QUICK_WEIGHT);
+        if self.moved > TOO_MANY || self.strange > TOO_STRANGE {
             self.stopping = true;
-        } else if self.moved < FEW {
+        } else if self.moved < FEW && self.strange < FAMILIAR {
             self.stopping = false;
         }
     }
+}
+
+/// The share after one more, which counts for one in `weight`.
+fn follow(share: u32, is_one: bool, weight: u32) -> u32 {
+    share - share / weight + if is_one { ALL / weight } else { 0 }
 }
 
 #[cfg(test)]

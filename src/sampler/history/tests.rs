@@ -10,7 +10,7 @@ fn run(history: &mut History, random: &mut Random, samples: u32, moved: u64) -> 
         stops += u32::from(plan != Plan::Look);
         probes += u32::from(plan == Plan::Probe);
         if plan != Plan::Stop {
-            history.note(random.below(10_000) < moved);
+            history.note(random.below(10_000) < moved, false);
         }
     }
     (f64::from(stops) / f64::from(samples), f64::from(probes) / f64::from(samples))
@@ -54,10 +54,10 @@ fn the_mode_and_what_is_allowed_come_first() {
     let mut blocking = History::new(Mode::Blocking);
     for moved in [false, true] {
         assert_eq!((blocking.plan(true), blocking.plan(false)), (Plan::Stop, Plan::Look));
-        blocking.note(moved);
+        blocking.note(moved, moved);
     }
     let mut history = History::new(Mode::Default);
-    (0..1000).for_each(|_| history.note(true));
+    (0..1000).for_each(|_| history.note(true, false));
     assert!((0..100).all(|_| history.plan(false) == Plan::Look));
     assert!((0..100).all(|_| history.plan(true) != Plan::Look));
 }
@@ -65,11 +65,11 @@ fn the_mode_and_what_is_allowed_come_first() {
 #[test]
 fn the_share_stays_in_its_range_and_falls_to_nothing() {
     let mut history = History::new(Mode::Default);
-    (0..1000).for_each(|_| history.note(true));
+    (0..1000).for_each(|_| history.note(true, false));
     let moved = history.moved;
     assert!(moved > ALL / 10 * 9 && moved <= ALL, "{moved}");
     assert!(history.stopping);
-    (0..2000).for_each(|_| history.note(false));
+    (0..2000).for_each(|_| history.note(false, false));
     assert!(!history.stopping);
     // One failure does not make a second moment, two do, and they are forgotten.
     assert!(!history.moves());
@@ -99,5 +99,18 @@ fn the_faster_a_target_the_more_looks_have_to_agree() {
         // A pause does not make it slow.
         (0..200).for_each(|_| history.note_moment(false));
         assert!(history.confirming() >= low, "{torn}");
+    }
+}
+
+#[test]
+fn learning_stops_nobody_unless_there_is_no_end_to_it() {
+    let mut random = Random(4);
+    let mut history = History::new(Mode::Default);
+    for (percent, stopping) in [(4, false), (30, true), (1, false)] {
+        for _ in 0..2000 {
+            history.note(false, random.below(100) < percent);
+            assert!(percent != 4 || !history.is_stopping());
+        }
+        assert_eq!(history.is_stopping(), stopping, "{percent}");
     }
 }
