@@ -52,7 +52,7 @@ const TOO_MANY: u32 = ALL / 100 * 3;
 /// Fewer, and they no longer are: 1.5 %.
 const FEW: u32 = TOO_MANY / 2;
 /// Samples in which it is not held against a target that much is new.
-const FIRST_SAMPLES: u32 = 256;
+const FIRST_SAMPLES: u32 = 64;
 /// The same for what had to be learned: 12 % and 6 %.
 const TOO_STRANGE: u32 = ALL / 100 * 12;
 const FAMILIAR: u32 = TOO_STRANGE / 2;
