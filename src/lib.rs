@@ -1,5 +1,25 @@
 #![no_std]
 //! pyflame: stacks of running CPython processes, sampled from outside by one static executable.
+//!
+//! The way of one sample, and who goes it:
+//!
+//! ```text
+//! program    reads the options (cli), maps all storage there will be (storage), finds the process (target, session)
+//! locate     finds the interpreter in it, once: images (maps), symbols (elf), version and layout (python/versions, offsets)
+//! session    waits for the deadline, and notices when the process ends or calls exec
+//!   sampler    one sample: lists the threads, looks at each, believes the look or takes another, or stops (stopper)
+//!     prefetch   reads all that the last walks asked for with one process_vm_readv
+//!     python     walks threads and frames in that; code and lines make names of them, and prove that they are still right
+//!   profile    counts the stack in a tree
+//! report     writes the tree; dump writes the stacks of one look; error says what went wrong
+//! ```
+//!
+//! Everything reads through [`memory::Memory`]; only `sys` calls the kernel. `tests/floors.rs` holds who may use whom.
+//!
+//! A Python version up to 3.12 is a row in `python/versions.rs`, a later one a shape of its table in
+//! `python/offsets.rs`; a new way to keep lines goes to `python/lines.rs`. An output format is a module of `report`, chosen
+//! in `program`; what names may hold is written in `report/escape.rs`.
+
 #[cfg(test)]
 extern crate std;
 pub mod cli;

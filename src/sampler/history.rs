@@ -37,10 +37,10 @@ pub struct History {
     torn: u32,
     /// The highest that share was lately: a thread that has to wait for a processor seems slow, for a while.
     peak: u32,
-    /// Counted up to [`FIRST_SAMPLES`].
-    samples: u32,
-    /// How many looks that share is of; counted up to [`ACQUAINTED`].
+    /// How many looks these two are of; counted up to [`ACQUAINTED`].
     looks: u32,
+    /// How many samples the two above are of; counted up to [`FIRST_SAMPLES`].
+    samples: u32,
     until_probe: u32,
 }
 
@@ -51,11 +51,12 @@ const ALL: u32 = 1 << 24;
 const TOO_MANY: u32 = ALL / 100 * 3;
 /// Fewer, and they no longer are: 1.5 %.
 const FEW: u32 = TOO_MANY / 2;
-/// Samples in which it is not held against a target that much is new.
-const FIRST_SAMPLES: u32 = 64;
 /// The same for what had to be learned: 12 % and 6 %.
 const TOO_STRANGE: u32 = ALL / 100 * 12;
 const FAMILIAR: u32 = TOO_STRANGE / 2;
+/// Samples in which it is not held against a target that much is new. They show time in what is called only once as
+/// time in what came after it, so there are few.
+const FIRST_SAMPLES: u32 = 64;
 /// A sample counts for so small a part of its share.
 const WEIGHT: u32 = 256;
 /// The same for shares that have to follow quickly.
@@ -110,8 +111,10 @@ impl History {
         self.looks = (self.looks + 1).min(ACQUAINTED);
     }
 
-    /// How many looks in a row have to show a new call. Where something changes around one moment in n, it changes and
-    /// changes back around one in n² at most, and that has to be less likely than 1 in 100 million for all of them.
+    /// How many looks in a row have to show a new call. Were looks independent, then where something changes around one
+    /// moment in n, it would change and change back around one in n², and for all of them that would be less likely than
+    /// 1 in 100 million up to one in two. They are not where a target's cycle is as long as a look, so beyond that there
+    /// are as many as no such target holds still for.
     pub fn confirming(&self) -> u32 {
         if self.looks < ACQUAINTED {
             return ONE_SHOT;
