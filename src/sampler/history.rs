@@ -35,6 +35,8 @@ pub struct History {
     strange: u32,
     /// Share of moments at which something changed between the copies around it, of the last looks.
     torn: u32,
+    /// It is high.
+    moves: bool,
     /// The highest that share was lately: a thread that has to wait for a processor seems slow, for a while.
     peak: u32,
     /// How many looks these two are of; counted up to [`ACQUAINTED`].
@@ -58,13 +60,13 @@ const FAMILIAR: u32 = TOO_STRANGE / 2;
 /// time in what came after it, so there are few.
 const FIRST_SAMPLES: u32 = 64;
 /// A sample counts for so small a part of its share.
-const WEIGHT: u32 = 256;
+const WEIGHT: u32 = 1024;
 /// The same for shares that have to follow quickly.
 const QUICK_WEIGHT: u32 = 64;
 /// And by so small a part the highest share falls with every look.
 const PEAK_WEIGHT: u32 = 1024;
 /// Samples from one probe to the next.
-const PROBE_EVERY: u32 = 8;
+const PROBE_EVERY: u32 = 2;
 
 impl History {
     /// Nothing is known yet. `mode` can say that threads are always stopped.
@@ -75,6 +77,7 @@ impl History {
             moved: 0,
             strange: 0,
             torn: 0,
+            moves: false,
             peak: 0,
             samples: 0,
             looks: 0,
@@ -101,12 +104,13 @@ impl History {
 
     /// Whether it moves so often that a second moment is worth its price.
     pub fn moves(&self) -> bool {
-        self.torn > ALL / 64
+        self.moves
     }
 
     /// Notes a look: whether something changed around its first moment.
     pub fn note_moment(&mut self, torn: bool) {
         self.torn = follow(self.torn, torn, QUICK_WEIGHT);
+        self.moves = self.torn > if self.moves { ALL / 128 } else { ALL / 40 };
         self.peak = self.torn.max(self.peak - self.peak / PEAK_WEIGHT);
         self.looks = (self.looks + 1).min(ACQUAINTED);
     }
@@ -136,7 +140,7 @@ impl History {
     /// Notes a sample: whether its first look had to be replaced, because the thread `moved`, or because it showed what
     /// was `strange`.
     pub fn note(&mut self, moved: bool, strange: bool) {
-        self.moved = follow(self.moved, moved, WEIGHT);
+        self.moved = follow(self.moved, moved, WEIGHT).min(2 * TOO_MANY);
         // At first everything is new, so that says nothing; and it is no reason to stop for longer than it lasts.
         self.samples = (self.samples + 1).min(FIRST_SAMPLES);
         let strange = strange && self.samples == FIRST_SAMPLES;

@@ -26,7 +26,7 @@ fn threads_are_stopped_while_looks_at_them_often_fail() {
         assert!(run(&mut history, &mut random, 20_000, 50).0 < 0.01);
         let (stops, probes) = run(&mut history, &mut random, 20_000, 2000);
         assert!(stops > 0.98, "{stops}");
-        assert!((0.12..0.13).contains(&probes), "{probes}");
+        assert!((0.48..0.5).contains(&probes), "{probes}");
         // And no longer once that is over.
         let (stops, _) = run(&mut history, &mut random, 20_000, 10);
         assert!((0.01..0.4).contains(&stops), "{stops}");
@@ -67,7 +67,7 @@ fn the_share_stays_in_its_range_and_falls_to_nothing() {
     let mut history = History::new(Mode::Default);
     (0..1000).for_each(|_| history.note(true, false));
     let moved = history.moved;
-    assert!(moved > ALL / 10 * 9 && moved <= ALL, "{moved}");
+    assert!(moved > TOO_MANY && moved <= 2 * TOO_MANY, "{moved}");
     assert!(history.stopping);
     (0..2000).for_each(|_| history.note(false, false));
     assert!(!history.stopping);
