@@ -7,7 +7,7 @@
 //! running target changes them meanwhile ([`Sight`]):
 //!
 //! ```text
-//! one call:   roots | edge  deep  still  once  still  once  still | ... the next thread ... | code
+//! one call:   roots | edge  deep  still  once  still  once  still | ... the next thread ... | proofs
 //!                                 copy 0  ^    copy 1  ^    copy 2
 //!                                     moment 0     moment 1
 //! ```
@@ -16,9 +16,15 @@
 //! that moment; so the stack that begins at the frame pointer read at the moment is the stack of that moment. The
 //! second moment is there because a thread that moved at the first one is caught by it: what lives longer than two
 //! microseconds is still at one of them, and neither choice prefers long-lived frames. Where threads hardly ever move
-//! it is left out.
+//! it is left out, and the call is made of fewer ranges in another order:
 //!
-//! A deep frame on a page of frames that must hold still is taken from the first copy of that page.
+//! ```text
+//! one call:   roots | still  deep  once  still | ... | proofs
+//!             copy 0, with the edge  ^   copy 1
+//! ```
+//!
+//! A deep frame on a page of frames that must hold still is taken from the first copy of that page. Proofs are
+//! left out of most samples: what is known is believed until they are read again.
 
 mod plan;
 
@@ -50,8 +56,8 @@ pub enum Sight {
     Edge,
     /// Too old to change while one call reads, as long as the frame at the edge did not.
     Deep,
-    /// Once, after the frames: what proves that a code object is the one that is known.
-    Code,
+    /// Once, after the frames, and not with every sample: what proves that something known is still so.
+    Proof,
     /// Now, and never again: names and line tables.
     Aside,
 }
@@ -63,7 +69,7 @@ impl Sight {
             Sight::Once => Part::Once,
             Sight::Still(_) | Sight::Glimpse => Part::Still,
             Sight::Edge | Sight::Deep => Part::Deep,
-            Sight::Code => Part::Code,
+            Sight::Proof => Part::Proof,
             Sight::Aside => Part::Aside,
         }
     }
@@ -129,12 +135,30 @@ pub struct Prefetch<M> {
     /// Place in the buffer and address of the frame at the edge, and of the innermost one where it moved.
     edge: Cell<(u32, u64)>,
     moved: Cell<(u32, u64)>,
+    /// Where the last frame was found: the next one mostly lies on the same page.
+    near: Cell<Near>,
 }
+
+/// A page of frames.
+#[derive(Clone, Copy)]
+struct Near {
+    number: u64,
+    part: Part,
+    /// Bytes of it that are in the buffer and in the plan: from, to.
+    have: (u16, u16),
+    /// Where its copies are.
+    copies: (u32, u32),
+}
+
+const NOWHERE: Near = Near { number: u64::MAX, part: Part::Root, have: (0, 0), copies: (0, 0) };
 
 struct State {
     plan: Plan,
     buffer: &'static mut [u8],
-    /// Bytes of the buffer that are in use: the call's, then a page for each late read.
+    /// Bytes of the buffer that were fetched, and those of the whole call, behind which late reads begin.
+    fetched: usize,
+    total: usize,
+    /// Bytes that are in use: the call's, then a page for each late read.
     used: usize,
     /// Where the last load was found.
     hint: usize,
@@ -147,12 +171,20 @@ impl<M: Gather> Prefetch<M> {
         let plan = Plan::new(storage.pages, storage.spans, room);
         Prefetch {
             target,
-            state: RefCell::new(State { plan, buffer: storage.buffer, used: 0, hint: 0 }),
+            state: RefCell::new(State {
+                plan,
+                buffer: storage.buffer,
+                fetched: 0,
+                total: 0,
+                used: 0,
+                hint: 0,
+            }),
             group: Cell::new(0),
             moment: Cell::new(Moment::First),
             late: Cell::new(false),
             edge: Cell::new((0, 0)),
             moved: Cell::new((0, 0)),
+            near: Cell::new(NOWHERE),
         }
     }
 
@@ -177,24 +209,28 @@ impl<M: Gather> Prefetch<M> {
         self.state.borrow_mut().plan.next_sample();
     }
 
-    /// Reads everything that is predicted, of all threads or of `only` this one. False when the target is gone.
-    pub fn fetch(&self, only: Option<Addr>) -> bool {
+    /// Reads everything that is predicted, of all threads or of `only` this one, with `proofs` or without. False when
+    /// the target is gone.
+    pub fn fetch(&self, only: Option<Addr>, proofs: bool) -> bool {
         self.late.set(false);
+        self.near.set(NOWHERE);
         let state = &mut *self.state.borrow_mut();
         for _ in 0..MAX_FAULTS {
-            let total = state.plan.prepare(only.map(|thread| thread.0), state.buffer.len());
-            let Some(into) = state.buffer.get_mut(..total) else { return false };
-            match self.target.gather(state.plan.spans(), into) {
+            state.plan.prepare(only.map(|thread| thread.0), state.buffer.len());
+            let (spans, wanted) = state.plan.call(proofs);
+            let Some(into) = state.buffer.get_mut(..wanted) else { return false };
+            match self.target.gather(spans, into) {
                 None => return false,
-                Some(done) if done < total => state.plan.drop_unreadable(done),
+                Some(done) if done < wanted => state.plan.drop_unreadable(done),
                 Some(_) => {
-                    state.used = total;
+                    let (_, total) = state.plan.call(true);
+                    (state.fetched, state.total, state.used) = (wanted, total, total);
                     return true;
                 }
             }
         }
         state.plan.forget();
-        state.used = 0;
+        (state.fetched, state.total, state.used) = (0, 0, 0);
         true
     }
 
@@ -204,6 +240,7 @@ impl<M: Gather> Prefetch<M> {
         self.moment.set(moment);
         self.edge.set((0, 0));
         self.moved.set((0, 0));
+        self.near.set(NOWHERE);
     }
 
     /// Whether anything since the last fetch had to be read on its own. Such reads are good to learn from, but prove
@@ -248,11 +285,24 @@ impl<M: Gather> Prefetch<M> {
             return Ok(words);
         }
         let state = &mut *self.state.borrow_mut();
-        let index = self.locate(state, sight, number, (offset, end))?;
-        let Some(page) = index.and_then(|index| state.plan.page(index)) else {
-            return self.words_alone(base, items);
+        let near = self.near.get();
+        let (before, after) = if near.number == number
+            && near.part == sight.part()
+            && usize::from(near.have.0) <= offset
+            && end <= near.have.1.into()
+        {
+            near.copies
+        } else {
+            let index = self.locate(state, sight, number, (offset, end))?;
+            let Some(page) = index.and_then(|index| state.plan.page(index)) else {
+                return self.words_alone(base, items);
+            };
+            let copies = self.copies(sight, page)?;
+            if matches!(sight, Sight::Still(_) | Sight::Deep) {
+                self.near.set(Near { number, part: sight.part(), have: page.settled(), copies });
+            }
+            copies
         };
-        let (before, after) = self.copies(sight, page)?;
         let (first, place) = ((offset as u32).wrapping_sub(low), after.wrapping_add(offset as u32));
         let (before, after) = (before.wrapping_add(first), after.wrapping_add(first));
         for (value, item) in words.iter_mut().zip(items) {
@@ -371,15 +421,20 @@ impl<M: Gather> Prefetch<M> {
     ) -> Result<Option<usize>, Miss> {
         let group = match sight {
             Sight::Root => plan::ROOTS,
-            Sight::Code | Sight::Aside => plan::CODES,
+            Sight::Proof | Sight::Aside => plan::PROOFS,
             _ => self.group.get(),
         };
+        let is_among_still = match sight {
+            Sight::Deep => true,
+            Sight::Edge => !state.plan.has_second(),
+            _ => false,
+        };
         let among_still =
-            if sight == Sight::Deep { state.plan.find(group, Part::Still, number, state.hint) } else { None };
+            if is_among_still { state.plan.find(group, Part::Still, number, state.hint) } else { None };
         let found = among_still.or_else(|| state.plan.find(group, sight.part(), number, state.hint));
         if let Some(index) = found.or_else(|| state.plan.add(group, sight.part(), number)) {
             state.hint = index;
-            if state.plan.touch(index, bytes, sight.depth()) {
+            if state.plan.touch(index, bytes, sight.depth()) && (sight != Sight::Proof || state.has(index)) {
                 return Ok(Some(index));
             }
             let end = state.used + PAGE as usize;
@@ -393,6 +448,15 @@ impl<M: Gather> Prefetch<M> {
         }
         self.late.set(true);
         Ok(None)
+    }
+}
+
+impl State {
+    /// Whether a page of proofs was fetched, not only planned.
+    fn has(&self, index: usize) -> bool {
+        let Some(page) = self.plan.page(index) else { return false };
+        let start = page.start();
+        !(self.fetched..self.total).contains(&start)
     }
 }
 

@@ -181,13 +181,34 @@ impl Profile {
         (self.names.get(function.file), self.names.get(function.name))
     }
 
-    /// Adds `by` samples to the stack of `frames`, from the root. What does not fit is counted as truncated.
-    pub fn count(&mut self, frames: impl Iterator<Item = Frame>, by: u64) {
-        let node = self.node_of(frames);
-        match node.ok().and_then(|id| self.nodes.get_mut(id)) {
+    /// Adds `by` samples to the stack of `frames`, from the root: its node. What does not fit is counted as truncated.
+    pub fn count(&mut self, frames: impl Iterator<Item = Frame>, by: u64) -> Option<u32> {
+        let id = self.node_of(frames).ok();
+        match id.and_then(|id| self.nodes.get_mut(id)) {
             Some(node) => node.count += by,
             None => self.counts.truncated += by,
         }
+        id
+    }
+
+    /// Makes a sample that was counted at node `id` one that failed.
+    pub fn take_back(&mut self, id: u32) {
+        if let Some(node) = self.nodes.get_mut(id).filter(|node| node.count > 0) {
+            node.count -= 1;
+            self.counts.failed += 1;
+        }
+    }
+
+    /// Whether `function` is in the stack of node `id`.
+    pub fn is_in(&self, function: u32, mut id: u32) -> bool {
+        while id != ROOT {
+            let node = self.node(id);
+            if node.frame.function == function {
+                return true;
+            }
+            id = node.parent;
+        }
+        false
     }
 
     /// The node of a stack. Follows the last stack as far as both are the same.

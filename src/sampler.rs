@@ -13,12 +13,13 @@ mod history;
 
 use crate::cli::Mode;
 use crate::locate::Interpreter;
-use crate::memory::{Memory, Miss};
+use crate::memory::{Addr, Memory, Miss};
 use crate::prefetch::{Moment, Prefetch, Sight};
-use crate::profile::{Frame, Profile};
+use crate::profile::{Frame, Profile, ROOT};
 use crate::python::code::{Codes, Context, Found};
 use crate::python::frames::{self, End, Seen};
-use crate::python::threads::{self, Thread, Which};
+use crate::python::layout::Position;
+use crate::python::threads::{self, Only, Thread, Which};
 use crate::stopper::{Still, Stopper};
 use crate::sys::clock;
 use crate::sys::remote::Remote;
@@ -41,6 +42,10 @@ const LATE_PAUSE: clock::Nanos = 200_000;
 const STOPS: u32 = 8;
 /// Samples in a row that give nothing before the process is looked at anew.
 const FRUITLESS: u32 = 3;
+/// Samples from one in which all code objects are proven to the next; and the most that follow each other when some of
+/// what is seen is too young to be believed.
+const BELIEVED: u32 = 16;
+const WARY: u32 = 64;
 
 /// How and what to sample.
 #[derive(Clone, Copy)]
@@ -67,8 +72,9 @@ pub struct Sampler {
     seen: List<Seen>,
     /// The last stack with its names, from the root.
     path: List<Step>,
-    /// So many of its steps are reached by calls that are known.
+    /// So many of its steps are reached by calls that are known, and of so many the code objects are believed.
     known: usize,
+    trusted: usize,
     /// It begins with frames that are not the root's, since it did not fit.
     cut: bool,
     history: History,
@@ -82,6 +88,16 @@ pub struct Sampler {
     /// Samples in a row that gave nothing but failures, and how many there may be.
     fruitless: u32,
     patience: u32,
+    /// The interpreter, if there is but one.
+    only: Option<Only>,
+    /// It is believed in this sample that there is no other, and so are code objects that were proven often.
+    believe: bool,
+    /// Samples since all was proven, the nodes of their stacks, and for how many samples nothing is believed: now, and
+    /// the next time that something young is seen.
+    believed: u32,
+    unsettled: List<u32>,
+    wary: u32,
+    caution: u32,
 }
 
 /// The fixed storage of a [`Sampler`].
@@ -92,6 +108,8 @@ pub struct Storage {
     pub seen: &'static mut [Seen],
     /// The same with their names.
     pub path: &'static mut [Step],
+    /// Stacks with code objects that are believed.
+    pub unsettled: &'static mut [u32],
 }
 
 /// How a sample went.
@@ -154,6 +172,7 @@ impl Sampler {
             seen: List::new(storage.seen),
             path: List::new(storage.path),
             known: 0,
+            trusted: 0,
             cut: false,
             history: History::new(choice.mode),
             stopper: Stopper::new(choice.mode != Mode::Nonblocking, child),
@@ -162,6 +181,12 @@ impl Sampler {
             native: None,
             fruitless: 0,
             patience: FRUITLESS,
+            only: None,
+            believe: false,
+            believed: 0,
+            unsettled: List::new(storage.unsettled),
+            wary: WARY,
+            caution: 1,
         }
     }
 
@@ -201,6 +226,8 @@ impl Sampler {
         }
         self.prefetch.adopt(remote, interpreter.layout.frame.room);
         self.codes.forget();
+        self.only = None;
+        self.unsettled.truncate(0); // they are as of their last proof, and there is none any more
         self.known = 0;
         self.native = None;
         self.interpreter = interpreter;
@@ -208,6 +235,7 @@ impl Sampler {
 
     /// Looks at the threads that run, to learn what is there and how fast it moves.
     pub fn acquaint(&mut self, profile: &mut Profile) {
+        self.believe = false;
         self.prefetch.next_sample();
         for _ in 0..ACQUAINTED {
             if self.list().is_err() {
@@ -223,6 +251,7 @@ impl Sampler {
 
     /// Takes one sample and counts it.
     pub fn sample(&mut self, profile: &mut Profile) -> Sampled {
+        self.plan_proofs();
         let (mut stacks, mut failures) = (0u64, 0);
         let each = self.each_thread(profile, |sampler, profile, index, proven| {
             if !proven {
@@ -257,13 +286,67 @@ impl Sampler {
     }
 
     /// Counts the last stack. False when it has no frame.
-    fn count(&self, profile: &mut Profile) -> bool {
+    fn count(&mut self, profile: &mut Profile) -> bool {
         if self.frames().next().is_none() {
             return false;
         }
         let cut = self.cut.then(|| Frame { function: profile.function(b"", b"(truncated)"), line: 0 });
-        profile.count(cut.into_iter().chain(self.frames()), 1);
+        let node = profile.count(cut.into_iter().chain(self.frames()), 1);
+        if let Some(node) = node.filter(|_| self.believe)
+            && self.unsettled.push(node).is_err()
+        {
+            profile.take_back(node);
+        }
         true
+    }
+
+    /// Decides whether what was proven often is believed in the next sample. Mostly it is; but that costs calls where
+    /// many code objects are young, so then all are read with each sample for a while.
+    fn plan_proofs(&mut self) {
+        if self.codes.is_unsettled() {
+            self.caution = WARY.min(2 * self.caution);
+            self.wary = self.caution;
+        }
+        let layout = &self.interpreter.layout;
+        let walks = self.only.is_none() && threads::is_walk(layout, self.choice.which);
+        // A frame's position may depend on what its code object says now.
+        let copies = matches!(layout.frame.position, Position::Pointer { copies: Some(_), .. });
+        let crowded = self.unsettled.len() + self.threads.len() > self.unsettled.capacity();
+        self.believed += 1;
+        self.believe = !(walks || copies || crowded || self.wary > 0 || self.believed >= BELIEVED);
+        if !self.believe {
+            self.caution = if self.wary == 0 { 1 } else { self.caution };
+            self.wary = self.wary.saturating_sub(1);
+            self.believed = 0;
+        }
+    }
+
+    /// Proves what was believed lately, and takes back what turns out to be wrong.
+    fn settle(&mut self, profile: &mut Profile) {
+        let generation = self.only.and_then(|only| self.generation(only.state).ok()?);
+        let unsettled = &mut self.unsettled;
+        self.codes.settle(&self.prefetch, &self.interpreter.layout, generation, |function| {
+            for node in unsettled.items_mut() {
+                if function.is_none_or(|function| profile.is_in(function, *node)) {
+                    profile.take_back(core::mem::replace(node, ROOT));
+                }
+            }
+        });
+        self.unsettled.truncate(0);
+    }
+
+    /// How often `interpreter` has freed a code object, where it counts that and is not believed.
+    fn generation(&self, interpreter: Addr) -> Result<Option<u64>, Miss> {
+        let field = self.interpreter.layout.interpreter.code_generation.filter(|_| !self.believe);
+        field.map(|field| self.prefetch.with(Sight::Proof).load(interpreter, field)).transpose()
+    }
+
+    /// The last sample was taken: settles what is open.
+    pub fn finish(&mut self, profile: &mut Profile) {
+        self.believe = false;
+        if !self.unsettled.is_empty() && self.list().is_ok() {
+            self.settle(profile);
+        }
     }
 
     /// Looks at every thread chosen and calls `visit` with its number and whether [`frames`](Self::frames) is its
@@ -275,6 +358,9 @@ impl Sampler {
     ) -> Result<(), Unlisted> {
         self.prefetch.next_sample();
         self.list()?;
+        if !self.believe {
+            self.settle(profile);
+        }
         for index in 0..self.threads.len() {
             let Some(&thread) = self.threads.get(index as u32) else { break };
             let proven = self.stack_of(profile, thread);
@@ -288,11 +374,18 @@ impl Sampler {
         let (which, interpreter) = (self.choice.which, &self.interpreter);
         for _ in 0..TRIES {
             self.codes.next_fetch();
-            if !self.prefetch.fetch(None) {
+            if !self.prefetch.fetch(None, !self.believe) {
                 return Err(Unlisted::Gone);
             }
             let (layout, roots) = (&interpreter.layout, &interpreter.roots);
-            if threads::list(&self.prefetch, layout, roots, which, &mut self.threads).is_ok() {
+            let listed = match self.only.take() {
+                Some(only) if self.believe && which == Which::Running => {
+                    threads::list_holder(&self.prefetch, layout, only, &mut self.threads).map(|()| Some(only))
+                }
+                _ => threads::list(&self.prefetch, layout, roots, which, &mut self.threads),
+            };
+            if let Ok(only) = listed {
+                self.only = only;
                 return Ok(());
             }
         }
@@ -317,7 +410,7 @@ impl Sampler {
     /// Reads `thread` anew; with all the others where it is the only one.
     fn fetch(&mut self, thread: Thread) -> bool {
         self.codes.next_fetch();
-        self.prefetch.fetch((self.threads.len() > 1).then_some(thread.state))
+        self.prefetch.fetch((self.threads.len() > 1).then_some(thread.state), !self.believe)
     }
 
     /// Gets the stack of `thread` into `path`; whether it is proven.
@@ -535,19 +628,21 @@ impl Sampler {
     /// last stack was the same, its names and its calls are used again.
     fn resolve(&mut self, profile: &mut Profile, thread: Thread) -> Result<Look, Miss> {
         let layout = &self.interpreter.layout;
-        let generation = match (layout.interpreter.code_generation, thread.interpreter_state) {
-            (Some(field), Some(state)) => Some(self.prefetch.with(Sight::Root).load(state, field)?),
-            _ => None,
+        let generation = match thread.interpreter_state {
+            Some(state) => self.generation(state)?,
+            None => None,
         };
-        let context = Context { now: clock::now(), depth: 0, generation, lines: self.choice.lines };
+        let context = Context { generation, believe: self.believe, lines: self.choice.lines };
         let (mut look, mut caller) = (Look::Proven, None);
         let (known, mut same) = (self.known, true);
         self.known = self.seen.len();
+        let trusted = if self.believe { self.trusted } else { 0 };
+        self.trusted = 0;
         for (depth, seen) in self.seen.items().iter().enumerate().rev() {
-            let context = Context { depth, ..context };
             let place = self.seen.len() - 1 - depth;
             let last = self.path.get(place as u32).filter(|step| same && place < known && step.seen == *seen);
             let last = match last.map(|step| step.found) {
+                Some(found) if place < trusted => Some(found),
                 Some(found) if self.codes.is_still(&self.prefetch, layout, &found, context)? => Some(found),
                 _ => None,
             };
@@ -572,6 +667,9 @@ impl Sampler {
             caller = Some(found);
         }
         self.path.truncate(self.seen.len());
+        if self.believe && !self.codes.is_unsettled() {
+            self.trusted = self.path.len();
+        }
         Ok(look)
     }
 
@@ -598,7 +696,6 @@ fn calls_of(seen: &[Seen]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::Addr;
 
     #[test]
     fn stacks_are_compared_but_for_where_the_innermost_frame_is() {

@@ -14,6 +14,8 @@ use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, test_k
 /// Time from one look for an interpreter to the next: at first, and at most.
 const SOON: Nanos = SECOND / 1000;
 const LATER: Nanos = SECOND / 50;
+/// Without sleeps, signals are attended to so often.
+const ATTEND: Nanos = SECOND / 1000;
 /// A target that ends during a longer sleep is noticed after so long.
 const NOTICE: Nanos = SECOND / 25;
 
@@ -82,10 +84,16 @@ impl Session {
         schedule: Schedule,
         abi: Option<u16>,
     ) {
+        self.sample(sampler, profile, schedule, abi);
+        sampler.finish(profile);
+    }
+
+    fn sample(&mut self, sampler: &mut Sampler, profile: &mut Profile, schedule: Schedule, abi: Option<u16>) {
         let started = clock::now();
         let end = schedule.duration.map(|duration| started.saturating_add(duration));
         let mut deadline = started;
         let mut identity = (executable_id(self.pid), started);
+        let mut attend = started;
         if schedule.duration != Some(0) {
             sampler.acquaint(profile);
         }
@@ -113,8 +121,14 @@ impl Session {
                 profile.counts.missed += late;
                 deadline += late * schedule.period;
             }
-            if end.is_some_and(|end| deadline.max(now) >= end) || self.sleep(deadline, Some(sampler)) {
+            if end.is_some_and(|end| deadline.max(now) >= end) {
                 return;
+            }
+            if deadline > now || now >= attend {
+                attend = now + ATTEND;
+                if self.sleep(deadline, Some(sampler)) {
+                    return;
+                }
             }
         }
     }

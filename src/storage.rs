@@ -85,6 +85,7 @@ impl Storage {
             located_index: arena.region(POSITIONS * SLOTS),
             calls: arena.region(POSITIONS),
             call_index: arena.region(POSITIONS * SLOTS),
+            believed: arena.region(CODES),
             text: arena.region(NAME),
             text2: arena.region(NAME),
         })
@@ -97,6 +98,7 @@ impl Storage {
             threads: arena.region(THREADS),
             seen: arena.region(DEPTH),
             path: arena.region(DEPTH),
+            unsettled: arena.region(THREADS),
         }
     }
 }

@@ -56,6 +56,11 @@ impl<T: Copy> List<T> {
         self.len
     }
 
+    /// How many there can be.
+    pub fn capacity(&self) -> usize {
+        self.slots.len()
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len == 0

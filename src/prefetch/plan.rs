@@ -9,8 +9,8 @@ use crate::memory::Span;
 
 /// The group of the roots: before all threads.
 pub const ROOTS: u64 = 0;
-/// The group of the code objects: behind all threads.
-pub const CODES: u64 = u64::MAX;
+/// The group of the proofs: behind all threads.
+pub const PROOFS: u64 = u64::MAX;
 /// A copy that is not made.
 pub const NO_COPY: u32 = u32::MAX;
 
@@ -32,8 +32,8 @@ pub enum Part {
     Still,
     /// What is read at the moments.
     Once,
-    /// Proofs of code objects.
-    Code,
+    /// What proves that something known is still so.
+    Proof,
     /// What is not fetched again.
     Aside,
 }
@@ -68,6 +68,16 @@ impl Page {
         used: 0,
     };
 
+    /// Bytes that are in the buffer and will be in the next one: from, to.
+    pub(super) fn settled(&self) -> (u16, u16) {
+        (self.have.0.max(self.wanted.0), self.have.1.min(self.wanted.1))
+    }
+
+    /// Where what is wanted of the first copy begins in the buffer.
+    pub(super) fn start(&self) -> usize {
+        self.copies[0].wrapping_add(self.have.0.into()) as usize
+    }
+
     fn key(&self) -> (u64, Part, u64) {
         (self.group, self.part, self.number)
     }
@@ -96,6 +106,8 @@ pub struct Plan {
     span_count: usize,
     /// Bytes of the call so far, while it is prepared.
     total: u32,
+    /// The ranges and the bytes before the proofs.
+    before_proofs: (usize, u32),
     limit: u32,
     /// Whether the last call's ranges no longer fit the plan.
     stale: bool,
@@ -117,6 +129,7 @@ impl Plan {
             spans,
             span_count: 0,
             total: 0,
+            before_proofs: (0, 0),
             limit: 0,
             stale: true,
             only: None,
@@ -130,6 +143,10 @@ impl Plan {
     pub(super) fn set_second(&mut self, second: bool) {
         self.stale |= second != self.second;
         self.second = second;
+    }
+
+    pub(super) fn has_second(&self) -> bool {
+        self.second
     }
 
     pub(super) fn next_sample(&mut self) {
@@ -155,8 +172,10 @@ impl Plan {
         self.room = room;
     }
 
-    pub(super) fn spans(&self) -> &[Span] {
-        self.spans.get(..self.span_count).unwrap_or_default()
+    /// The ranges of the call and how many bytes they bring, with proofs or without.
+    pub(super) fn call(&self, proofs: bool) -> (&[Span], usize) {
+        let (count, total) = if proofs { (self.span_count, self.total) } else { self.before_proofs };
+        (self.spans.get(..count).unwrap_or_default(), total as usize)
     }
 
     pub(super) fn page(&self, index: usize) -> Option<&Page> {
@@ -213,10 +232,10 @@ impl Plan {
         }
     }
 
-    /// Makes the ranges of the next call: how many bytes it will bring, at most `limit`. `only`: of this thread.
-    pub(super) fn prepare(&mut self, only: Option<u64>, limit: usize) -> usize {
+    /// Makes the ranges of the next call, of at most `limit` bytes. `only`: of this thread.
+    pub(super) fn prepare(&mut self, only: Option<u64>, limit: usize) {
         if !self.stale && self.only == only {
-            return self.total as usize;
+            return;
         }
         self.only = only;
         self.limit = limit as u32;
@@ -226,18 +245,21 @@ impl Plan {
         self.expire();
         self.sort();
         (self.total, self.span_count, self.stale) = (0, 0, false);
+        self.before_proofs = (0, 0);
         let mut start = 0;
         while let Some(group) = self.pages.get(start..self.len).and_then(|rest| rest.first()).map(|p| p.group)
         {
             let end = start + self.count(start, |page| page.group == group);
-            if only.is_none_or(|only| only == group || group == ROOTS || group == CODES) {
+            if only.is_none_or(|only| only == group || group == ROOTS || group == PROOFS) {
                 self.emit_group(start, end);
             } else {
                 self.each(start, end, |page| page.have = (0, 0));
             }
+            if group != PROOFS {
+                self.before_proofs = (self.span_count, self.total);
+            }
             start = end;
         }
-        self.total as usize
     }
 
     fn each(&mut self, start: usize, end: usize, change: impl FnMut(&mut Page)) {
@@ -253,7 +275,7 @@ impl Plan {
     fn make_room(&mut self, only: u64) {
         let (len, old) = (self.len, self.sample.wrapping_sub(KEEP));
         self.each(0, len, |page| {
-            if ![only, ROOTS, CODES].contains(&page.group) {
+            if ![only, ROOTS, PROOFS].contains(&page.group) {
                 page.used = old;
             }
         });
@@ -294,12 +316,18 @@ impl Plan {
     fn emit_group(&mut self, start: usize, end: usize) {
         let still = start + self.count(start, |page| page.part < Part::Still).min(end - start);
         let once = still + self.count(still, |page| page.part == Part::Still).min(end - still);
-        self.emit_all(start, still, 0);
         let mut runs = [Run { first: 0, end: 0, depth: 0 }; MAX_RUNS];
         let (count, rest) = self.order_runs(still, once, &mut runs);
         let runs = runs.get(..count).unwrap_or_default();
-        self.emit_all(rest, once, 0);
-        runs.iter().for_each(|run| self.emit(*run, 0));
+        if self.second {
+            self.emit_all(start, still, 0);
+            self.emit_all(rest, once, 0);
+            runs.iter().for_each(|run| self.emit(*run, 0));
+        } else {
+            runs.iter().rev().for_each(|run| self.emit(*run, 0));
+            self.emit_all(rest, once, 0);
+            self.emit_all(start, still, 0);
+        }
         self.emit_all(once, end, 0);
         runs.iter().rev().for_each(|run| self.emit(*run, 1));
         if runs.is_empty() || !self.second {

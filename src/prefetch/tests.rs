@@ -27,7 +27,7 @@ fn load(prefetch: &Prefetch<&Target>, sight: Sight, at: u64) -> Result<u64, Miss
 /// One sample of thread `THREAD` in which `loads` are loaded at `moment`, each of which has to give its own address.
 fn sample(prefetch: &Prefetch<&Target>, moment: Moment, loads: &[(Sight, u64)]) {
     prefetch.next_sample();
-    assert!(prefetch.fetch(None));
+    assert!(prefetch.fetch(None, true));
     prefetch.enter(THREAD, moment);
     for &(sight, at) in loads {
         assert_eq!(load(prefetch, sight, at), Ok(at), "{sight:?}");
@@ -40,7 +40,7 @@ const WALK: [(Sight, u64); 5] = [
     (Sight::Once, 0x3_0048),
     (Sight::Still(0), FRAMES + 0x2100),
     (Sight::Still(1), FRAMES),
-    (Sight::Code, 0x4_0ff8),
+    (Sight::Proof, 0x4_0ff8),
 ];
 const WALKED: [u64; 5] = [0x2_0000, 0x3_0000, FRAMES + 0x2000, FRAMES, 0x4_0000];
 
@@ -115,7 +115,7 @@ fn a_page_that_is_gone_costs_itself_and_no_other() {
             target.unmap(gone);
             let calls = target.calls();
             prefetch.next_sample();
-            assert!(prefetch.fetch(None));
+            assert!(prefetch.fetch(None, true));
             assert_eq!(target.calls(), calls + 2);
             prefetch.enter(THREAD, Moment::First);
             for (sight, at) in WALK.into_iter().filter(|load| load.1 / PAGE != gone / PAGE) {
@@ -139,7 +139,7 @@ fn a_page_that_goes_during_the_call_is_not_used() {
         let (call, gone) = (target.calls(), FRAMES + 0x2000);
         target.on(When::Range { call, range, byte: 0 }, Change::Unmap(gone));
         prefetch.next_sample();
-        assert!(prefetch.fetch(None));
+        assert!(prefetch.fetch(None, true));
         prefetch.enter(THREAD, Moment::First);
         let last = load(&prefetch, Sight::Still(0), FRAMES + 0x2100);
         // The last of its copies is range 7.
@@ -158,7 +158,7 @@ fn pages_that_are_gone_by_the_dozen_are_all_forgotten() {
     let pages: Vec<u64> = (0..40).map(|i| FRAMES + 2 * i * PAGE).collect();
     let target = target(pages.iter().copied());
     let prefetch = prefetch(&target, 64);
-    let walk: Vec<_> = pages.iter().map(|&page| (Sight::Code, page + 0x80)).collect();
+    let walk: Vec<_> = pages.iter().map(|&page| (Sight::Proof, page + 0x80)).collect();
     sample(&prefetch, Moment::First, &walk);
     pages[..30].iter().for_each(|&page| target.unmap(page));
     sample(&prefetch, Moment::First, &walk[30..]);
@@ -177,8 +177,8 @@ fn a_target_that_ends_is_noticed_wherever_it_ends() {
         assert!(range < target.last_call().len());
         target.on(When::Range { call: target.calls(), range, byte: 4 }, Change::End);
         prefetch.next_sample();
-        assert!(!prefetch.fetch(None), "{range}");
-        assert!(!prefetch.fetch(None), "{range}");
+        assert!(!prefetch.fetch(None, true), "{range}");
+        assert!(!prefetch.fetch(None, true), "{range}");
     }
 }
 
@@ -208,7 +208,7 @@ fn loads_that_overlap_are_one_range() {
     prefetch.enter(THREAD, Moment::First);
     for _ in 0..2 {
         prefetch.next_sample();
-        assert!(prefetch.fetch(None));
+        assert!(prefetch.fetch(None, true));
         for at in [0x100, 0x104, 0xfc, 0x200] {
             assert!(load(&prefetch, Sight::Deep, FRAMES + at).is_ok());
         }
@@ -240,7 +240,7 @@ fn structs_on_two_pages_are_predicted_word_by_word() {
     let items = [Field::<u64>::at(0), Field::at(16), Field::at(48)].map(Item::of);
     for late in [true, false] {
         prefetch.next_sample();
-        assert!(prefetch.fetch(None));
+        assert!(prefetch.fetch(None, true));
         prefetch.enter(THREAD, Moment::First);
         for base in [FRAMES + 0xfe0, FRAMES + 0x40] {
             let words = prefetch.words(Sight::Still(1), Addr(base), &items, false);
@@ -274,7 +274,7 @@ fn what_moved_around_a_moment_is_not_believed() {
         let change = Change::Write([(at, NEW.to_le_bytes().to_vec())].into());
         target.on(When::Range { call: target.calls(), range, byte: 0 }, change);
         prefetch.next_sample();
-        assert!(prefetch.fetch(None));
+        assert!(prefetch.fetch(None, true));
         for (moment, found) in [Moment::First, Moment::Second].into_iter().zip(found) {
             prefetch.enter(THREAD, moment);
             assert_eq!(load(&prefetch, Sight::Still(0), at), found, "{range} {moment:?}");
@@ -299,7 +299,7 @@ fn each_moment_has_its_own_pointer() {
         let change = Change::Write([(at, 99u64.to_le_bytes().to_vec())].into());
         target.on(When::Range { call: target.calls(), range, byte: 0 }, change);
         prefetch.next_sample();
-        assert!(prefetch.fetch(None));
+        assert!(prefetch.fetch(None, true));
         for (moment, found) in [Moment::First, Moment::Second].into_iter().zip(found) {
             prefetch.enter(THREAD, moment);
             assert_eq!(load(&prefetch, Sight::Once, at), Ok(found), "{range} {moment:?}");
@@ -355,17 +355,17 @@ fn one_thread_can_be_fetched_alone() {
         WALK.iter().for_each(|&(sight, at)| assert_eq!(load(&prefetch, sight, at), Ok(at)));
         late
     };
-    assert!(prefetch.fetch(None) && both());
-    assert!(prefetch.fetch(None) && !both() && !prefetch.was_late());
+    assert!(prefetch.fetch(None, true) && both());
+    assert!(prefetch.fetch(None, true) && !both() && !prefetch.was_late());
     let all = ranges(&target);
-    assert!(prefetch.fetch(Some(THREAD)));
+    assert!(prefetch.fetch(Some(THREAD), true));
     let alone = ranges(&target);
     assert!(alone.len() < all.len() && alone.iter().all(|range| ![0x5, 0x6].contains(&(range.0 >> 16))));
     prefetch.enter(THREAD, Moment::First);
     WALK.iter().for_each(|&(sight, at)| assert_eq!(load(&prefetch, sight, at), Ok(at)));
     assert!(!prefetch.was_late());
     assert!(both(), "what was left out has to be read late");
-    assert!(prefetch.fetch(None) && !both() && !prefetch.was_late());
+    assert!(prefetch.fetch(None, true) && !both() && !prefetch.was_late());
     assert_eq!(ranges(&target), all);
 }
 
@@ -375,7 +375,7 @@ fn groups_are_apart() {
     let target = target([FRAMES, 0x3_0000]);
     let prefetch = prefetch(&target, 16);
     for _ in 0..2 {
-        assert!(prefetch.fetch(None));
+        assert!(prefetch.fetch(None, true));
         for (thread, at) in [(1, FRAMES + 0x100), (2, FRAMES + 0x300)] {
             prefetch.enter(Addr(thread), Moment::First);
             assert_eq!(load(&prefetch, Sight::Once, 0x3_0000 + 8 * thread), Ok(0x3_0000 + 8 * thread));
@@ -405,14 +405,14 @@ fn random_loads_give_what_is_there() {
         for sample in 0..40u64 {
             prefetch.next_sample();
             let only = (random.below(4) == 0).then_some(Addr(1 + random.below(2)));
-            assert!(prefetch.fetch(only));
+            assert!(prefetch.fetch(only, true));
             for _ in 0..random.below(24) {
                 let sight = match random.below(8) {
                     0 => Sight::Root,
                     1 => Sight::Once,
                     2 => Sight::Glimpse,
                     3 => Sight::Deep,
-                    4 => Sight::Code,
+                    4 => Sight::Proof,
                     5 => Sight::Aside,
                     depth => Sight::Still(depth as u8 * 2),
                 };
@@ -439,7 +439,7 @@ fn frames_on_many_pages_are_never_taken_from_an_old_call() {
     for round in 0..60u64 {
         // Another stack of 16 frames at each sample; what they hold changes from one to the next.
         prefetch.next_sample();
-        assert!(prefetch.fetch(None));
+        assert!(prefetch.fetch(None, true));
         prefetch.enter(THREAD, Moment::First);
         assert_eq!(load(&prefetch, Sight::Once, 0x3_0000), Ok(0x3_0000));
         for depth in 0..16 {
@@ -486,7 +486,7 @@ fn words_at_the_ends_of_pages() {
 fn what_does_not_fit_is_read_alone() {
     let pages: Vec<u64> = (0..24).map(|i| FRAMES + 2 * i * PAGE).collect();
     let target = target(pages.iter().copied());
-    let sights = [Sight::Root, Sight::Deep, Sight::Still(1), Sight::Once, Sight::Code];
+    let sights = [Sight::Root, Sight::Deep, Sight::Still(1), Sight::Once, Sight::Proof];
     let walk: Vec<_> = pages.iter().enumerate().map(|(i, &at)| (sights[i / 5], at + 8 * i as u64)).collect();
     for (pages, spans, bytes) in [
         (24, 72, 72 * 4096),
@@ -524,11 +524,11 @@ fn threads_that_do_not_fit_are_fetched_one_by_one() {
     };
     for _ in 0..3 {
         prefetch.next_sample();
-        assert!(prefetch.fetch(None));
+        assert!(prefetch.fetch(None, true));
         for &thread in &threads {
             let mut looks = 0;
             while !walk(thread) {
-                assert!(prefetch.fetch(Some(Addr(thread))));
+                assert!(prefetch.fetch(Some(Addr(thread)), true));
                 looks += 1;
                 assert!(looks < 4, "{thread:x}");
             }

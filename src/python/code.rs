@@ -8,6 +8,10 @@
 //! * 3.12+: `co_version`, a number that is given once. 0 when the numbers have run out; then as before 3.12.
 //! * before: the pointers to the names and the line table, with a digest of what they point to: a freed string's
 //!   address is reused as readily as a code object's.
+//!
+//! What proves an object now proves it for all the time since it was last proven. So one that was proven often need not
+//! be read with every sample: it is believed until [`Codes::settle`] reads it again, and what was counted meanwhile is
+//! taken back should it turn out to be another one.
 
 use super::layout::Layout;
 use super::lines::Search;
@@ -17,11 +21,9 @@ use crate::prefetch::{Item, Prefetch, Sight};
 use crate::profile::{Frame, Profile};
 use crate::table::{Full, Index, List, hash_words};
 
-/// How long a code object that is not among the innermost frames is believed without another proof, in ns. To free one,
-/// to make another and to call it through frames that lie deep in a stack takes longer.
-const BELIEVED: u64 = 30_000;
-/// Innermost frames whose code is proven at every sample.
-const ALWAYS: usize = 3;
+/// Fetches that have to prove a code object before it is believed for a while without: functions that come and go are
+/// gone before that.
+const OFTEN: u8 = 32;
 /// Bytes of a line table, at most: more than any compiler makes.
 const MAX_LINE_TABLE: i64 = 1 << 28;
 /// The longest type name that is compared.
@@ -40,10 +42,20 @@ pub struct Known {
     line_table: Addr,
     /// Made by the interpreter to call `__init__` (3.13+), no function of the program.
     shim: bool,
-    /// The last fetch, the last time and the last interpreter's count that proved it.
+    /// The last fetch and the last interpreter's count that proved it.
     fetch: u32,
-    proven: u64,
     generation: Option<u64>,
+    /// Fetches that proved it, up to [`OFTEN`].
+    proofs: u8,
+    /// It is believed, and to be proven again.
+    believed: bool,
+}
+
+impl Known {
+    /// Whether its interpreter has freed no code object since it was proven.
+    fn is_unchanged(&self, generation: Option<u64>) -> bool {
+        generation.is_some() && self.generation == generation
+    }
 }
 
 /// What tells a code object from another one at the same address.
@@ -87,6 +99,8 @@ pub struct Storage {
     pub calls: &'static mut [Call],
     /// Calls by themselves.
     pub call_index: &'static mut [u32],
+    /// Code objects that are believed; there can be as many as are known.
+    pub believed: &'static mut [u32],
     /// One name; its length is that of the longest name that is kept whole.
     pub text: &'static mut [u8],
     /// A second one.
@@ -101,6 +115,11 @@ pub struct Codes {
     located_index: Index,
     calls: List<Call>,
     call_index: Index,
+    believed: List<u32>,
+    /// Some were forgotten.
+    lost: bool,
+    /// Something had to be proven although the fetch was to do without.
+    unsettled: bool,
     text: &'static mut [u8],
     text2: &'static mut [u8],
     serials: u32,
@@ -122,15 +141,13 @@ pub struct Found {
     located: u32,
 }
 
-/// The moment and the place in which a frame was seen.
+/// The fetch in which a frame was seen.
 #[derive(Clone, Copy)]
 pub struct Context {
-    /// Nanoseconds of any clock that does not go back.
-    pub now: u64,
-    /// Frames above it.
-    pub depth: usize,
     /// The count of freed code objects that its interpreter gave in this fetch.
     pub generation: Option<u64>,
+    /// Code objects that were proven often are believed.
+    pub believe: bool,
     /// Whether lines are wanted.
     pub lines: bool,
 }
@@ -145,6 +162,9 @@ impl Codes {
             located_index: Index::new(storage.located_index),
             calls: List::new(storage.calls),
             call_index: Index::new(storage.call_index),
+            believed: List::new(storage.believed),
+            lost: false,
+            unsettled: false,
             text: storage.text,
             text2: storage.text2,
             serials: 0,
@@ -242,20 +262,62 @@ impl Codes {
         context: Context,
     ) -> Result<bool, Miss> {
         let Some(known) = self.known.get_mut(id) else { return Ok(false) };
-        let unchanged = context.generation.is_some() && known.generation == context.generation;
-        let recent = context.depth >= ALWAYS && context.now.wrapping_sub(known.proven) < BELIEVED;
-        if known.fetch == self.fetch || unchanged || recent {
+        if known.fetch == self.fetch {
             return Ok(true);
         }
-        let late = prefetch.was_late();
-        let print = print(prefetch, layout, known.address)?;
-        if print != known.print {
-            return Ok(false);
+        if context.believe {
+            if known.believed {
+                return Ok(true);
+            }
+            if known.proofs == OFTEN && self.believed.push(id).is_ok() {
+                known.believed = true;
+                return Ok(true);
+            }
+            self.unsettled = true;
         }
-        // It was there before the fetch and is there now, however late: so it was there in between.
-        prefetch.set_late(late);
-        (known.fetch, known.proven, known.generation) = (self.fetch, context.now, context.generation);
+        if !known.is_unchanged(context.generation) {
+            let late = prefetch.was_late();
+            if print(prefetch, layout, known.address)? != known.print {
+                return Ok(false);
+            }
+            // It was there before the fetch and is there now, however late: so it was there in between.
+            prefetch.set_late(late);
+        }
+        (known.fetch, known.generation) = (self.fetch, context.generation);
+        known.proofs = OFTEN.min(known.proofs + 1);
         Ok(true)
+    }
+
+    /// Whether something has to be proven with the next sample.
+    pub fn is_unsettled(&self) -> bool {
+        self.unsettled
+    }
+
+    /// Proves in this fetch all that was believed since the last time. Calls `refute` with the function of each code
+    /// object that turns out to be another one, or to be gone; with none where that cannot be said of any. `generation`:
+    /// as in [`Context`], where there is but one interpreter.
+    pub fn settle<M: Gather>(
+        &mut self,
+        prefetch: &Prefetch<M>,
+        layout: &Layout,
+        generation: Option<u64>,
+        mut refute: impl FnMut(Option<u32>),
+    ) {
+        self.unsettled = false;
+        if core::mem::take(&mut self.lost) {
+            refute(None);
+        }
+        for &id in self.believed.items() {
+            let Some(known) = self.known.get_mut(id) else { continue };
+            known.believed = false;
+            if known.is_unchanged(generation) || print(prefetch, layout, known.address) == Ok(known.print) {
+                known.fetch = self.fetch;
+            } else {
+                known.proofs = 0;
+                refute(Some(known.function));
+            }
+        }
+        self.believed.truncate(0);
     }
 
     /// Reads a code object whole.
@@ -292,8 +354,9 @@ impl Codes {
             // `_Py_MakeShimCode` (codeobject.c) uses one string for both names and begins at line 0.
             shim: print.first_line == 0 && print.file_name == print.name,
             fetch: self.fetch.wrapping_sub(1),
-            proven: 0,
             generation: None,
+            proofs: 0,
+            believed: false,
         })
     }
 
@@ -303,6 +366,7 @@ impl Codes {
             return id;
         }
         self.try_keep(new).unwrap_or_else(|Full| {
+            self.lost |= !self.believed.is_empty();
             self.forget();
             self.try_keep(new).unwrap_or(u32::MAX)
         })
@@ -318,6 +382,7 @@ impl Codes {
 
     /// Forgets all; it can be read again.
     pub fn forget(&mut self) {
+        self.believed.truncate(0);
         self.known.truncate(0);
         self.known_index.clear();
         self.forget_lines();
@@ -403,8 +468,8 @@ fn print<M: Gather>(prefetch: &Prefetch<M>, layout: &Layout, code: Addr) -> Resu
         version,
     ];
     let [kind, file_name, name, line_table, first_line, version] =
-        prefetch.words(Sight::Code, code, &items, false)?;
-    let memory = &prefetch.with(Sight::Code);
+        prefetch.words(Sight::Proof, code, &items, false)?;
+    let memory = &prefetch.with(Sight::Proof);
     let mut print = Print {
         kind: Addr(kind),
         file_name: Addr(file_name),

@@ -128,7 +128,7 @@ fn read_frame<M: Gather>(
             Addr(position).from_base(code.plus(bytecode.into()))
         }
         Position::Pointer { copies: Some(copies), .. } => {
-            let start = copy_in_use(&prefetch.with(Sight::Code), copies, code, copy as i32)?;
+            let start = copy_in_use(&prefetch.with(Sight::Proof), copies, code, copy as i32)?;
             Addr(position).from_base(start)
         }
     };

@@ -46,34 +46,68 @@ pub enum Which {
     All,
 }
 
-/// Lists threads of the process into `threads`, running ones or all. Errors: `Endless` when there are more than fit,
-/// whatever was found before an error stays listed.
+/// The only interpreter of a process.
+#[derive(Clone, Copy)]
+pub struct Only {
+    /// Its PyInterpreterState.
+    pub state: Addr,
+    id: i64,
+    gil: Addr,
+}
+
+/// Whether interpreters have to be walked to find out who runs.
+pub fn is_walk(layout: &Layout, which: Which) -> bool {
+    which == Which::Running && matches!(layout.gil, Gil::PerInterpreter { .. })
+}
+
+/// Lists who holds the GIL of the only interpreter. Errors: when that is a thread of another one.
+pub fn list_holder<M: Gather>(
+    prefetch: &Prefetch<M>,
+    layout: &Layout,
+    only: Only,
+    threads: &mut List<Thread>,
+) -> Result<(), Miss> {
+    threads.truncate(0);
+    let Some(state) = holder_of(&prefetch.with(Sight::Root), layout, only.gil)? else { return Ok(()) };
+    prefetch.enter(state, Moment::First);
+    if prefetch.with(Sight::Once).load(state, layout.thread.interpreter)? != only.state {
+        return Err(Miss::Moved);
+    }
+    let (interpreter_state, interpreter) = (Some(only.state), only.id);
+    add(threads, Thread { state, running: true, in_main: true, interpreter_state, interpreter })
+}
+
+/// Lists threads of the process into `threads`, running ones or all: its interpreter, if it has but one. Errors: `Endless`
+/// when there are more than fit, whatever was found before an error stays listed.
 pub fn list<M: Gather>(
     prefetch: &Prefetch<M>,
     layout: &Layout,
     roots: &Roots,
     which: Which,
     threads: &mut List<Thread>,
-) -> Result<(), Miss> {
+) -> Result<Option<Only>, Miss> {
     threads.truncate(0);
-    let memory = prefetch.with(Sight::Root);
+    let memory = prefetch.with(if is_walk(layout, which) { Sight::Proof } else { Sight::Root });
     let holder = match roots.holder {
         Some(word) => memory.word::<Option<Addr>>(word)?,
         None => None,
     };
     if which == Which::Running && matches!(layout.gil, Gil::Word) && roots.holder.is_some() {
-        let Some(state) = holder else { return Ok(()) };
+        let Some(state) = holder else { return Ok(None) };
         let thread = Thread { state, running: true, in_main: true, interpreter_state: None, interpreter: 0 };
-        return add(threads, thread);
+        return add(threads, thread).map(|()| None);
     }
     let mut next = match roots.interpreters {
         Some(word) => memory.word::<Option<Addr>>(word)?,
         None => None,
     };
-    for _ in 0..MAX_INTERPRETERS {
-        let Some(interpreter) = next else { return Ok(()) };
+    let mut only = None;
+    for number in 0..MAX_INTERPRETERS {
+        let Some(interpreter) = next else { return Ok(only) };
         next = memory.load(interpreter, layout.interpreter.next)?;
-        list_interpreter(prefetch, layout, interpreter, (which, holder, next.is_none()), threads)?;
+        let listed =
+            list_interpreter(prefetch, layout, interpreter, (which, holder, next.is_none()), threads)?;
+        only = listed.filter(|_| number == 0);
     }
     Err(Miss::Endless)
 }
@@ -84,8 +118,8 @@ fn list_interpreter<M: Gather>(
     interpreter: Addr,
     (which, holder, in_main): (Which, Option<Addr>, bool),
     threads: &mut List<Thread>,
-) -> Result<(), Miss> {
-    let memory = prefetch.with(Sight::Root);
+) -> Result<Option<Only>, Miss> {
+    let memory = prefetch.with(if is_walk(layout, which) { Sight::Proof } else { Sight::Root });
     let id = match layout.interpreter.id {
         Some(field) => memory.load(interpreter, field)?,
         None => 0,
@@ -97,17 +131,27 @@ fn list_interpreter<M: Gather>(
         interpreter_state: Some(interpreter),
         interpreter: id,
     };
-    let (holder, free_threaded) = gil_holder(&memory, layout, interpreter, holder)?;
+    let gil = match layout.gil {
+        Gil::PerInterpreter { gil, .. } => memory.load(interpreter, gil)?,
+        Gil::Word => None,
+    };
+    let (holder, free_threaded) = gil_holder(&prefetch.with(Sight::Root), layout, gil, holder)?;
+    // Where a GIL can be switched off, that is looked at every time.
+    let switched = matches!(layout.gil, Gil::PerInterpreter { enabled: Some(_), .. });
+    let only = gil.filter(|_| !switched).map(|gil| Only { state: interpreter, id, gil });
     if which == Which::Running && !free_threaded {
-        let Some(state) = holder else { return Ok(()) };
+        let Some(state) = holder else { return Ok(only) };
         // A GIL that interpreters share is held for the one that the thread belongs to.
         prefetch.enter(state, Moment::First);
         let own = prefetch.with(Sight::Once).load(state, layout.thread.interpreter)?;
-        return if own == interpreter { add(threads, make(state, true)) } else { Ok(()) };
+        if own == interpreter {
+            add(threads, make(state, true))?;
+        }
+        return Ok(only);
     }
     let mut next = memory.load(interpreter, layout.interpreter.threads)?;
     for _ in 0..MAX_THREADS {
-        let Some(state) = next else { return Ok(()) };
+        let Some(state) = next else { return Ok(only) };
         prefetch.enter(state, Moment::First);
         let thread = prefetch.with(Sight::Once);
         next = thread.load(state, layout.thread.next)?;
@@ -131,21 +175,23 @@ fn add(threads: &mut List<Thread>, thread: Thread) -> Result<(), Miss> {
 fn gil_holder<M: Memory>(
     memory: &M,
     layout: &Layout,
-    interpreter: Addr,
+    gil: Option<Addr>,
     of_process: Option<Addr>,
 ) -> Result<(Option<Addr>, bool), Miss> {
-    let Gil::PerInterpreter { gil, locked, holder, enabled } = layout.gil else {
-        return Ok((of_process, false));
-    };
-    let Some(gil) = memory.load(interpreter, gil)? else { return Ok((None, false)) };
+    let Gil::PerInterpreter { enabled, .. } = layout.gil else { return Ok((of_process, false)) };
+    let Some(gil) = gil else { return Ok((None, false)) };
     if let Some(enabled) = enabled
         && memory.load(gil, enabled)? == 0
     {
         return Ok((None, true));
     }
-    // The holder's name stays when the GIL is let go; `locked` is 1 while it is held (ceval_gil.c).
-    let held = memory.load(gil, locked)? == 1;
-    Ok((if held { memory.load(gil, holder)? } else { None }, false))
+    Ok((holder_of(memory, layout, gil)?, false))
+}
+
+/// Who holds `gil`. The holder's name stays when it is let go; `locked` is 1 while it is held (ceval_gil.c).
+fn holder_of<M: Memory>(memory: &M, layout: &Layout, gil: Addr) -> Result<Option<Addr>, Miss> {
+    let Gil::PerInterpreter { locked, holder, .. } = layout.gil else { return Ok(None) };
+    if memory.load(gil, locked)? == 1 { memory.load(gil, holder) } else { Ok(None) }
 }
 
 #[cfg(test)]

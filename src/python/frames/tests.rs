@@ -37,7 +37,7 @@ impl<'a> Walker<'a> {
     /// One sample: the stack of the first moment for which there is one.
     fn look(&mut self) -> Result<Vec<Seen>, Miss> {
         self.prefetch.next_sample();
-        assert!(self.prefetch.fetch(None));
+        assert!(self.prefetch.fetch(None, true));
         self.prefetch.enter(Addr(THREAD), Moment::First);
         let mut end = self.walk();
         if end == Err(Miss::Moved) {

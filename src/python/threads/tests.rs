@@ -50,9 +50,9 @@ fn list_some(target: &Target, layout: &Layout, which: Which, room: usize) -> (Re
     let mut result = Ok(());
     for late in [true, false, false] {
         prefetch.next_sample();
-        assert!(prefetch.fetch(None));
+        assert!(prefetch.fetch(None, true));
         let calls = target.calls();
-        result = list(&prefetch, layout, &roots, which, &mut threads);
+        result = list(&prefetch, layout, &roots, which, &mut threads).map(drop);
         // Where something cannot be read that is tried again.
         assert!(prefetch.was_late() == late || result.is_err());
         assert_eq!(target.calls(), calls);
@@ -254,12 +254,12 @@ fn without_roots_there_is_nobody() {
     let prefetch = Prefetch::new(&target, prefetch_storage(10), 0);
     let mut threads = List::new(zeroed(10));
     for which in [Which::Running, Which::All] {
-        assert_eq!(list(&prefetch, &layout, &Roots::default(), which, &mut threads), Ok(()));
+        assert_eq!(list(&prefetch, &layout, &Roots::default(), which, &mut threads).map(drop), Ok(()));
         assert!(threads.is_empty());
     }
     // Only the holder's word is known: that will do.
     target.set(HOLDER, 0x1234);
     let roots = Roots { interpreters: None, holder: Some(Addr(HOLDER)) };
-    assert_eq!(list(&prefetch, &layout, &roots, Which::Running, &mut threads), Ok(()));
+    assert_eq!(list(&prefetch, &layout, &roots, Which::Running, &mut threads).map(drop), Ok(()));
     assert_eq!(threads.items()[0].state, Addr(0x1234));
 }
