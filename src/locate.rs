@@ -264,7 +264,7 @@ fn interpret(
         (Some(header), Some(runtime)) => {
             let header = Header { version, ..header };
             let (layout, head) = offsets::read(memory, runtime.address, header).map_err(|_| version)?;
-            (layout, Roots { interpreters: Some(runtime.address.plus(head.into())), holder: None })
+            (layout, Roots { interpreters: Some(runtime.address.plus(head.into())), ..Roots::default() })
         }
         _ => {
             let row = versions::row_of(versions::minor_of(version)).ok_or(version)?;
@@ -278,11 +278,14 @@ fn interpret(
 /// The roots of a version that does not publish its layout.
 fn roots(symbols: &Symbols, places: &Runtime) -> Option<Roots> {
     match (places, symbols.runtime) {
-        (Runtime::Variables, None) => Some(Roots { interpreters: symbols.head, holder: symbols.current }),
+        (Runtime::Variables, None) => {
+            Some(Roots { interpreters: symbols.head, holder: symbols.current, last: None })
+        }
         (Runtime::Struct { interpreters, holder }, Some(runtime)) => {
             let place = |offset: u16| runtime.address.plus(offset.into());
             let holder = holder.map(|holder| holder.offset_in(runtime.size, crate::sys::AARCH64));
-            Some(Roots { interpreters: Some(place(*interpreters)), holder: holder.map(place) })
+            let last = holder.map(|holder| place(holder - versions::last_holder(crate::sys::AARCH64)));
+            Some(Roots { interpreters: Some(place(*interpreters)), holder: holder.map(place), last })
         }
         _ => None,
     }

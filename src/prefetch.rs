@@ -46,6 +46,8 @@ const MAX_FAULTS: usize = 16;
 pub enum Sight {
     /// Once, before everything else: interpreters and who holds the GIL.
     Root,
+    /// Once, behind all threads: what tells whether the GIL was handed over meanwhile.
+    Last,
     /// Once, at the moment that the stack is taken for: a thread's pointer to its innermost frame.
     Once,
     /// Must hold still around the moment. The number of frames above it.
@@ -65,7 +67,7 @@ pub enum Sight {
 impl Sight {
     const fn part(self) -> Part {
         match self {
-            Sight::Root => Part::Root,
+            Sight::Root | Sight::Last => Part::Root,
             Sight::Once => Part::Once,
             Sight::Still(_) | Sight::Glimpse => Part::Still,
             Sight::Edge | Sight::Deep => Part::Deep,
@@ -421,6 +423,7 @@ impl<M: Gather> Prefetch<M> {
     ) -> Result<Option<usize>, Miss> {
         let group = match sight {
             Sight::Root => plan::ROOTS,
+            Sight::Last => plan::LAST,
             Sight::Proof | Sight::Aside => plan::PROOFS,
             _ => self.group.get(),
         };

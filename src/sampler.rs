@@ -19,7 +19,7 @@ use crate::profile::{Frame, Profile, ROOT};
 use crate::python::code::{Codes, Context, Found};
 use crate::python::frames::{self, End, Seen};
 use crate::python::layout::Position;
-use crate::python::threads::{self, Only, Thread, Which};
+use crate::python::threads::{self, Only, Thread, Turns, Which};
 use crate::stopper::{Still, Stopper};
 use crate::sys::clock;
 use crate::sys::remote::Remote;
@@ -90,6 +90,8 @@ pub struct Sampler {
     patience: u32,
     /// The interpreter, if there is but one.
     only: Option<Only>,
+    /// The thread that can have run while the last fetch read, and whether there is no other, where that was asked for.
+    runner: Option<(Option<Addr>, bool)>,
     /// It is believed in this sample that there is no other, and so are code objects that were proven often.
     believe: bool,
     /// Samples since all was proven, the nodes of their stacks, and for how many samples nothing is believed: now, and
@@ -182,6 +184,7 @@ impl Sampler {
             fruitless: 0,
             patience: FRUITLESS,
             only: None,
+            runner: None,
             believe: false,
             believed: 0,
             unsettled: List::new(storage.unsettled),
@@ -371,25 +374,29 @@ impl Sampler {
 
     /// Lists the threads in what is fetched for that. A list that grows or shrinks just now is read again.
     fn list(&mut self) -> Result<(), Unlisted> {
-        let (which, interpreter) = (self.choice.which, &self.interpreter);
+        let mut is_list = false;
         for _ in 0..TRIES {
             self.codes.next_fetch();
+            self.runner = None;
             if !self.prefetch.fetch(None, !self.believe) {
                 return Err(Unlisted::Gone);
             }
-            let (layout, roots) = (&interpreter.layout, &interpreter.roots);
+            let Interpreter { layout, roots, .. } = &self.interpreter;
+            let which = self.choice.which;
             let listed = match self.only.take() {
                 Some(only) if self.believe && which == Which::Running => {
                     threads::list_holder(&self.prefetch, layout, only, &mut self.threads).map(|()| Some(only))
                 }
                 _ => threads::list(&self.prefetch, layout, roots, which, &mut self.threads),
             };
-            if let Ok(only) = listed {
-                self.only = only;
-                return Ok(());
+            is_list = listed.is_ok();
+            self.only = listed.ok().flatten();
+            // Where the GIL was handed over meanwhile, another fetch of all is cheaper than one for each that waits.
+            if is_list && (which == Which::Running || self.runner().is_none_or(|(_, alone)| alone)) {
+                break;
             }
         }
-        Err(Unlisted::Changing)
+        if is_list { Ok(()) } else { Err(Unlisted::Changing) }
     }
 
     /// Thread number `index` of the last sample.
@@ -410,6 +417,7 @@ impl Sampler {
     /// Reads `thread` anew; with all the others where it is the only one.
     fn fetch(&mut self, thread: Thread) -> bool {
         self.codes.next_fetch();
+        self.runner = None;
         self.prefetch.fetch((self.threads.len() > 1).then_some(thread.state), !self.believe)
     }
 
@@ -597,11 +605,16 @@ impl Sampler {
 
     /// One look at `thread` in what was fetched. `stopped`: nothing of it can move.
     fn look(&mut self, profile: &mut Profile, thread: Thread, stopped: bool) -> Look {
-        let layout = &self.interpreter.layout;
         self.strange = false;
+        let runner = if thread.running { None } else { self.runner() };
+        let moves = runner.is_none_or(|(last, _)| last == Some(thread.state));
+        if !moves && !stopped && !runner.is_some_and(|(_, alone)| alone) {
+            return Look::Moved;
+        }
+        let layout = &self.interpreter.layout;
         for moment in [Moment::First, Moment::Second] {
             self.prefetch.enter(thread.state, moment);
-            let walk = frames::walk(&self.prefetch, layout, thread.state, &mut self.seen);
+            let walk = frames::walk(&self.prefetch, layout, (thread.state, moves), &mut self.seen);
             if thread.running && !stopped && moment == Moment::First {
                 self.history.note_moment(walk == Err(Miss::Moved));
             }
@@ -622,6 +635,16 @@ impl Sampler {
             }
         }
         Look::Moved
+    }
+
+    /// The thread that can have run while the last fetch read, and whether there is no other.
+    fn runner(&mut self) -> Option<(Option<Addr>, bool)> {
+        if self.runner.is_none() {
+            let Interpreter { layout, roots, .. } = &self.interpreter;
+            let turns = Turns::of(layout, roots, self.only);
+            self.runner = turns.and_then(|turns| turns.runner(&self.prefetch).ok());
+        }
+        self.runner
     }
 
     /// Names and lines of the frames found: `Proven`, or `New` when there is a new call between them. As far as the

@@ -9,7 +9,9 @@ use crate::memory::Span;
 
 /// The group of the roots: before all threads.
 pub const ROOTS: u64 = 0;
-/// The group of the proofs: behind all threads.
+/// The group of what is read once more behind all threads.
+pub const LAST: u64 = u64::MAX - 1;
+/// The group of the proofs: behind everything.
 pub const PROOFS: u64 = u64::MAX;
 /// A copy that is not made.
 pub const NO_COPY: u32 = u32::MAX;
@@ -250,7 +252,7 @@ impl Plan {
         while let Some(group) = self.pages.get(start..self.len).and_then(|rest| rest.first()).map(|p| p.group)
         {
             let end = start + self.count(start, |page| page.group == group);
-            if only.is_none_or(|only| only == group || group == ROOTS || group == PROOFS) {
+            if only.is_none_or(|only| [only, ROOTS, LAST, PROOFS].contains(&group)) {
                 self.emit_group(start, end);
             } else {
                 self.each(start, end, |page| page.have = (0, 0));
@@ -275,7 +277,7 @@ impl Plan {
     fn make_room(&mut self, only: u64) {
         let (len, old) = (self.len, self.sample.wrapping_sub(KEEP));
         self.each(0, len, |page| {
-            if ![only, ROOTS, PROOFS].contains(&page.group) {
+            if ![only, ROOTS, LAST, PROOFS].contains(&page.group) {
                 page.used = old;
             }
         });

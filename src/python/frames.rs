@@ -28,23 +28,25 @@ pub enum End {
 }
 
 /// Puts the frames of thread state `thread` into `frames`, the innermost first, as they were at the moment that
-/// `prefetch` looks at. Errors: `Moved` when that cannot be said, others when what is there is no chain of frames.
+/// `prefetch` looks at. `moves`: whether they can have changed while it read. Errors: `Moved` when that cannot be said,
+/// others when what is there is no chain of frames.
 pub fn walk<M: Gather>(
     prefetch: &Prefetch<M>,
     layout: &Layout,
-    thread: Addr,
+    (thread, moves): (Addr, bool),
     frames: &mut List<Seen>,
 ) -> Result<End, Miss> {
     frames.truncate(0);
     let head = Head::of(&layout.frame);
-    let mut next = innermost(prefetch, layout, thread)?;
+    let mut next = innermost(prefetch, layout, (thread, moves))?;
     let (mut depth, mut in_shim) = (0, next.is_none());
     while let Some(frame) = next {
-        let sight = if depth <= STILL_FRAMES { Sight::Still(depth as u8) } else { Sight::Deep };
+        let sight = if moves && depth <= STILL_FRAMES { Sight::Still(depth as u8) } else { Sight::Deep };
         let step = read_frame(prefetch, layout, &head, frame, sight)?;
         // The oldest frame that is seen twice is on the other side of the line as well: what is below it held still
         // from the reading of the deep frames on, because this one did.
-        if depth == STILL_FRAMES && read_frame(prefetch, layout, &head, frame, Sight::Edge)? != step {
+        if moves && depth == STILL_FRAMES && read_frame(prefetch, layout, &head, frame, Sight::Edge)? != step
+        {
             return Err(Miss::Moved);
         }
         in_shim = step.seen.is_none();
@@ -68,12 +70,17 @@ pub fn walk<M: Gather>(
 /// Frames of a stack, the ones to skip included: more than the storage for frames holds.
 const MAX_STEPS: usize = 1 << 16;
 
-fn innermost<M: Gather>(prefetch: &Prefetch<M>, layout: &Layout, thread: Addr) -> Result<Option<Addr>, Miss> {
+fn innermost<M: Gather>(
+    prefetch: &Prefetch<M>,
+    layout: &Layout,
+    (thread, moves): (Addr, bool),
+) -> Result<Option<Addr>, Miss> {
     match layout.current_frame {
         CurrentFrame::InThread(field) => prefetch.with(Sight::Once).load(thread, field),
         CurrentFrame::InCFrame { cframe, current } => {
             // Still, or the pointer could be read from a _PyCFrame that is no longer the current one.
-            let cframe = prefetch.with(Sight::Still(0)).load(thread, cframe)?;
+            let sight = if moves { Sight::Still(0) } else { Sight::Deep };
+            let cframe = prefetch.with(sight).load(thread, cframe)?;
             prefetch.with(Sight::Once).load(cframe, current)
         }
     }

@@ -20,6 +20,8 @@ pub struct Roots {
     pub interpreters: Option<Addr>,
     /// The word that points to the thread state of the GIL holder, where the process has one GIL (up to 3.11).
     pub holder: Option<Addr>,
+    /// `last_holder` of that GIL, where it is known (3.7 to 3.11).
+    pub last: Option<Addr>,
 }
 
 /// A thread to be looked at.
@@ -53,6 +55,35 @@ pub struct Only {
     pub state: Addr,
     id: i64,
     gil: Addr,
+}
+
+/// What of a GIL says whether a thread can have run: `last_holder`, and `switch_number`, which rises when another thread
+/// takes the GIL (`take_gil`, ceval_gil.c).
+#[derive(Clone, Copy)]
+pub struct Turns {
+    last: Addr,
+    switches: Addr,
+}
+
+impl Turns {
+    /// Those of the GIL by which all threads take turns, if there is such a one.
+    pub fn of(layout: &Layout, roots: &Roots, only: Option<Only>) -> Option<Turns> {
+        match layout.gil {
+            // Behind `last_holder` come `locked`, an int, and `switch_number`, a long.
+            Gil::Word => roots.last.map(|last| Turns { last, switches: last.plus(16) }),
+            Gil::PerInterpreter { enabled: Some(_), .. } => None,
+            Gil::PerInterpreter { locked, holder, .. } => {
+                only.map(|Only { gil, .. }| Turns { last: holder.of(gil), switches: locked.of(gil).plus(8) })
+            }
+        }
+    }
+
+    /// The only thread that can have run while this fetch read, for one that nobody else took the GIL from meanwhile.
+    pub fn runner<M: Gather>(&self, prefetch: &Prefetch<M>) -> Result<(Option<Addr>, bool), Miss> {
+        let (before, after) = (prefetch.with(Sight::Root), prefetch.with(Sight::Last));
+        let switches: u64 = before.word(self.switches)?;
+        Ok((before.word(self.last)?, after.word::<u64>(self.switches)? == switches))
+    }
 }
 
 /// Whether interpreters have to be walked to find out who runs.

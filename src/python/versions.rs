@@ -62,6 +62,12 @@ impl Holder {
     }
 }
 
+/// How many bytes `ceval.gil.last_holder` comes before `gilstate.tstate_current` (3.7 to 3.11): a mutex, or two, and two
+/// condition variables lie between them.
+pub const fn last_holder(aarch64: bool) -> u16 {
+    if aarch64 { 224 } else { 208 }
+}
+
 /// Micro releases that differ.
 #[derive(Clone, Copy)]
 pub struct Early {

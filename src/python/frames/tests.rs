@@ -31,7 +31,7 @@ impl<'a> Walker<'a> {
     }
 
     fn walk(&mut self) -> Result<End, Miss> {
-        walk(&self.prefetch, &self.layout, Addr(THREAD), &mut self.frames)
+        walk(&self.prefetch, &self.layout, (Addr(THREAD), true), &mut self.frames)
     }
 
     /// One sample: the stack of the first moment for which there is one.
@@ -218,5 +218,29 @@ fn copies_of_the_bytecode_that_are_not_there_are_refused() {
         target.put(copies.index.of(Addr(stack[0].at)).0, &i32::to_le_bytes(index));
         let mut walker = Walker::new(&target, layout, 200, 64);
         assert_eq!(walker.look(), Err(Miss::Nonsense), "{index} {size}");
+    }
+}
+
+/// A thread that waits for the GIL holds still: each of its frames is read once.
+#[test]
+fn frames_that_cannot_move_are_read_once() {
+    for (name, layout) in kinds() {
+        let target = Target::new();
+        let mut walker = Walker::new(&target, layout, 100, 100);
+        target.apply(&layout.stack(THREAD, &stack(20, usize::MAX)));
+        let mut ranges = [0, 0];
+        for (moves, ranges) in [true, false].into_iter().zip(&mut ranges) {
+            let prefetch = Prefetch::new(&target, prefetch_storage(100), 0);
+            for _ in 0..3 {
+                prefetch.next_sample();
+                assert!(prefetch.fetch(None, false));
+                prefetch.enter(Addr(THREAD), Moment::First);
+                walk(&prefetch, &layout, (Addr(THREAD), moves), &mut walker.frames).unwrap();
+            }
+            assert!(!prefetch.was_late());
+            assert_eq!(walker.frames.len(), 20, "{name}");
+            *ranges = target.last_call().len();
+        }
+        assert!(ranges[1] < ranges[0] && ranges[1] <= 4, "{name} {ranges:?}");
     }
 }

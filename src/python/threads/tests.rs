@@ -1,5 +1,5 @@
 use super::*;
-use crate::testing::{Target, layout, prefetch_storage, zeroed};
+use crate::testing::{Change, Target, When, layout, prefetch_storage, zeroed};
 use std::vec;
 use std::vec::Vec;
 
@@ -46,6 +46,7 @@ fn list_some(target: &Target, layout: &Layout, which: Which, room: usize) -> (Re
     let roots = Roots {
         interpreters: Some(Addr(HEAD)),
         holder: matches!(layout.gil, Gil::Word).then_some(Addr(HOLDER)),
+        last: None,
     };
     let mut result = Ok(());
     for late in [true, false, false] {
@@ -259,7 +260,54 @@ fn without_roots_there_is_nobody() {
     }
     // Only the holder's word is known: that will do.
     target.set(HOLDER, 0x1234);
-    let roots = Roots { interpreters: None, holder: Some(Addr(HOLDER)) };
+    let roots = Roots { holder: Some(Addr(HOLDER)), ..Roots::default() };
     assert_eq!(list(&prefetch, &layout, &roots, Which::Running, &mut threads).map(drop), Ok(()));
     assert_eq!(threads.items()[0].state, Addr(0x1234));
+}
+
+/// Between the first and the last range of a call the GIL may be handed over: that is told by a number at either end.
+#[test]
+fn a_gil_that_is_handed_over_is_noticed() {
+    const GIL: u64 = 0x3_0000;
+    let turns = Turns { last: Addr(GIL), switches: Addr(GIL + 16) };
+    let target = Target::new();
+    target.set(GIL, 0x1234);
+    target.set(GIL + 16, 41);
+    target.set(0x9_0000, 0);
+    let prefetch = Prefetch::new(&target, prefetch_storage(10), 0);
+    let runner = || {
+        prefetch.next_sample();
+        assert!(prefetch.fetch(None, false));
+        prefetch.enter(Addr(0x1234), Moment::First);
+        assert!(prefetch.with(Sight::Once).word::<u64>(Addr(0x9_0000)).is_ok());
+        turns.runner(&prefetch)
+    };
+    for _ in 0..3 {
+        assert_eq!(runner(), Ok((Some(Addr(0x1234)), true)));
+    }
+    assert!(!prefetch.was_late());
+    // The ranges are the GIL, the thread, and the GIL once more.
+    for (range, alone) in [(0, true), (1, false), (2, false), (3, true)] {
+        target.set(GIL + 16, 41);
+        let change = Change::Write([(GIL + 16, 42u64.to_le_bytes().to_vec())].into());
+        target.on(When::Range { call: target.calls(), range, byte: 0 }, change);
+        assert_eq!(runner(), Ok((Some(Addr(0x1234)), alone)), "{range}");
+        assert_eq!(target.last_call().len(), 3);
+    }
+}
+
+/// Which GIL it is that all threads take turns with, if there is one.
+#[test]
+fn turns_are_those_of_the_only_gil() {
+    let only = Some(Only { state: Addr(0x1000), id: 0, gil: Addr(0x5000) });
+    let last = Roots { last: Some(Addr(0x8000)), ..Roots::default() };
+    let place = |turns: Option<Turns>| turns.map(|turns| (turns.last.0, turns.switches.0));
+    let of = |name, roots: &Roots, only| place(Turns::of(&layout(name), roots, only));
+    assert_eq!(of("3.6", &Roots::default(), only), None);
+    assert_eq!(of("3.8", &last, None), Some((0x8000, 0x8010)));
+    assert_eq!(of("3.12", &last, None), None);
+    assert_eq!(of("3.12", &last, only), Some((0x5008, 0x5018)));
+    assert_eq!(of("3.14", &last, only), Some((0x5008, 0x5018)));
+    // Without a GIL, or with one that can be switched off, all run.
+    assert_eq!(of("3.14t", &last, only), None);
 }
