@@ -287,23 +287,8 @@ impl<M: Gather> Prefetch<M> {
             return Ok(words);
         }
         let state = &mut *self.state.borrow_mut();
-        let near = self.near.get();
-        let (before, after) = if near.number == number
-            && near.part == sight.part()
-            && usize::from(near.have.0) <= offset
-            && end <= near.have.1.into()
-        {
-            near.copies
-        } else {
-            let index = self.locate(state, sight, number, (offset, end))?;
-            let Some(page) = index.and_then(|index| state.plan.page(index)) else {
-                return self.words_alone(base, items);
-            };
-            let copies = self.copies(sight, page)?;
-            if matches!(sight, Sight::Still(_) | Sight::Deep) {
-                self.near.set(Near { number, part: sight.part(), have: page.settled(), copies });
-            }
-            copies
+        let Some((before, after)) = self.place(state, sight, number, (offset, end))? else {
+            return self.words_alone(base, items);
         };
         let (first, place) = ((offset as u32).wrapping_sub(low), after.wrapping_add(offset as u32));
         let (before, after) = (before.wrapping_add(first), after.wrapping_add(first));
@@ -322,6 +307,33 @@ impl<M: Gather> Prefetch<M> {
             state.plan.reorder();
         }
         Ok(words)
+    }
+
+    /// Where the copies of a page are in the buffer that are to be compared, with these bytes of it.
+    #[inline(never)] // one for all sizes of structs
+    fn place(
+        &self,
+        state: &mut State,
+        sight: Sight,
+        number: u64,
+        (from, to): (usize, usize),
+    ) -> Result<Option<(u32, u32)>, Miss> {
+        let near = self.near.get();
+        let part = sight.part();
+        if near.number == number
+            && near.part == part
+            && near.have.0 as usize <= from
+            && to <= near.have.1.into()
+        {
+            return Ok(Some(near.copies));
+        }
+        let index = self.locate(state, sight, number, (from, to))?;
+        let Some(page) = index.and_then(|index| state.plan.page(index)) else { return Ok(None) };
+        let copies = self.copies(sight, page)?;
+        if matches!(sight, Sight::Still(_) | Sight::Deep) {
+            self.near.set(Near { number, part, have: page.settled(), copies });
+        }
+        Ok(Some(copies))
     }
 
     /// Whether a frame was copied on the wrong side of another one. Pages are in order as of the last time that the plan

@@ -458,16 +458,15 @@ fn call_of(caller: Option<&Found>, callee: u32) -> Call {
 
 fn print<M: Gather>(prefetch: &Prefetch<M>, layout: &Layout, code: Addr) -> Result<Print, Miss> {
     let fields = &layout.code;
-    let version = fields.version.map_or(Item::of(fields.first_line), Item::of);
     let items = [
         Item::of(layout.object_type),
         Item::of(fields.file_name),
         Item::of(fields.name),
         Item::of(fields.line_table),
         Item::of(fields.first_line),
-        version,
     ];
-    let [kind, file_name, name, line_table, first_line, version] =
+    // As many as a frame has, so that they share a function.
+    let [kind, file_name, name, line_table, first_line] =
         prefetch.words(Sight::Proof, code, &items, false)?;
     let memory = &prefetch.with(Sight::Proof);
     let mut print = Print {
@@ -476,7 +475,7 @@ fn print<M: Gather>(prefetch: &Prefetch<M>, layout: &Layout, code: Addr) -> Resu
         name: Addr(name),
         line_table: Addr(line_table),
         first_line: first_line as i32,
-        version: if fields.version.is_some() { version as u32 } else { 0 },
+        version: fields.version.map_or(Ok(0), |version| memory.load(code, version))?,
         digest: 0,
     };
     if print.version == 0 {
