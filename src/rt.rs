@@ -56,19 +56,24 @@ const R_RELATIVE: u64 = 1027; // R_AARCH64_RELATIVE
 const DT_NULL: usize = 0;
 const DT_RELA: usize = 7;
 const DT_RELASZ: usize = 8;
+const DT_RELRSZ: usize = 35;
+const DT_RELR: usize = 36;
 
 /// Adds the load address to every word that needs it. Until it has run nothing may be called that could be
 /// reached through the global offset table, so it is written with operations on raw pointers alone.
 #[inline(always)]
 unsafe fn relocate(base: usize, mut dynamic: *const [usize; 2]) {
     let (mut table, mut size) = (0usize, 0usize);
-    // SAFETY: the linker ends `_DYNAMIC` with DT_NULL; its RELA table lies within the image, and each entry of
-    // type RELATIVE names a writable word of the image.
+    let (mut packed, mut packed_size) = (0usize, 0usize);
+    // SAFETY: the linker ends `_DYNAMIC` with DT_NULL; its tables lie within the image, and each entry of type RELATIVE,
+    // and each of the packed ones, names a writable word of the image.
     unsafe {
         while (*dynamic)[0] != DT_NULL {
             match (*dynamic)[0] {
                 DT_RELA => table = base + (*dynamic)[1],
                 DT_RELASZ => size = (*dynamic)[1],
+                DT_RELR => packed = base + (*dynamic)[1],
+                DT_RELRSZ => packed_size = (*dynamic)[1],
                 _ => {}
             }
             dynamic = dynamic.add(1);
@@ -81,6 +86,27 @@ unsafe fn relocate(base: usize, mut dynamic: *const [usize; 2]) {
                 *((base + offset as usize) as *mut usize) = base + addend as usize;
             }
             entry = entry.add(1);
+        }
+        // Packed: an address, then words in which bit n stands for the nth word behind what came before (gABI, DT_RELR).
+        let mut word = packed as *const usize;
+        let mut place = core::ptr::null_mut::<usize>();
+        while word < (packed + packed_size) as *const usize {
+            let mut bits = *word;
+            if bits & 1 == 0 {
+                place = (base + bits) as *mut usize;
+                *place += base;
+                place = place.add(1);
+            } else {
+                let next = place.add(63);
+                while place < next {
+                    bits >>= 1;
+                    if bits & 1 != 0 {
+                        *place += base;
+                    }
+                    place = place.add(1);
+                }
+            }
+            word = word.add(1);
         }
     }
 }
