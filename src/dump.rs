@@ -50,10 +50,11 @@ fn put_header(pid: Pid, sampler: &Sampler, index: usize, out: &mut dyn Sink) {
         put_number(tid.as_raw_nonzero().get() as u64, out);
         put_name(pid, tid, out);
     }
-    out.put(match (thread.running, tid.map(|tid| crate::target::on_processor(pid, tid))) {
-        (true, _) => b" running",
-        (false, Some(true)) => b" running without the GIL",
-        (false, _) => b" waiting",
+    out.put(match tid {
+        _ if thread.running => b" running",
+        Some(tid) if sampler.waits_for_gil(tid) => b" waiting for the GIL",
+        Some(tid) if crate::target::on_processor(pid, tid) => b" running without the GIL",
+        _ => b" waiting",
     });
     if thread.interpreter != 0 {
         out.put(b" interpreter ");

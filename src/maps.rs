@@ -113,7 +113,8 @@ fn field<'a>(rest: &mut &'a [u8], end: u8) -> Option<&'a [u8]> {
     Some(field)
 }
 
-fn hex(digits: &[u8]) -> Option<u64> {
+/// A hexadecimal number.
+pub fn hex(digits: &[u8]) -> Option<u64> {
     number(digits, 16)
 }
 

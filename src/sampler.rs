@@ -587,6 +587,13 @@ impl Sampler {
         }
     }
 
+    /// Whether thread `tid` waits for the GIL by which all threads take turns. Not known before 3.7.
+    pub fn waits_for_gil(&self, tid: Pid) -> bool {
+        let Interpreter { layout, roots, .. } = &self.interpreter;
+        let turns = Turns::of(layout, roots, self.only);
+        turns.is_some_and(|turns| target::waits_at(self.pid, tid).is_some_and(|at| turns.has(at)))
+    }
+
     /// The kernel's id of a thread.
     pub fn native_id(&self, thread: Thread) -> Option<Pid> {
         let fields = &self.interpreter.layout.thread;

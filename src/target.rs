@@ -1,7 +1,7 @@
 //! A process to be looked at: whether it may be, how its memory is read, and which images are mapped in it.
 
 use crate::error::Error;
-use crate::maps::{Lines, Mapping};
+use crate::maps::{Lines, Mapping, hex};
 use crate::memory::{Addr, Memory as _, Span};
 use crate::sys::proc::{self, Path, READ, read_file};
 use crate::sys::remote::Remote;
@@ -193,6 +193,15 @@ pub fn on_processor(pid: Pid, tid: Pid) -> bool {
     let path = Path::of_thread(pid, tid.as_raw_nonzero().get() as u32, b"stat");
     let stat = read_file(&path, &mut buffer).unwrap_or_default();
     behind_name(stat).starts_with(b"R")
+}
+
+/// The first argument of the system call in which thread `tid` waits (proc_pid_syscall(5)): for a lock its address.
+pub fn waits_at(pid: Pid, tid: Pid) -> Option<Addr> {
+    let mut buffer = [0; 256];
+    let path = Path::of_thread(pid, tid.as_raw_nonzero().get() as u32, b"syscall");
+    let call = read_file(&path, &mut buffer).ok()?;
+    let argument = call.split(|&b| b == b' ').nth(1)?;
+    hex(argument.strip_prefix(b"0x")?).map(Addr)
 }
 
 /// A `stat` of `/proc` from its third field, the state, on: a name may hold anything, a parenthesis too.

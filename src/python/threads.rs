@@ -57,6 +57,9 @@ pub struct Only {
     gil: Addr,
 }
 
+/// Bytes from `switch_number` to the end of a GIL with the smallest mutexes.
+const GIL_LOCKS: i64 = 8 + 2 * (48 + 40);
+
 /// What of a GIL says whether a thread can have run: `last_holder`, and `switch_number`, which rises when another thread
 /// takes the GIL (`take_gil`, ceval_gil.c).
 #[derive(Clone, Copy)]
@@ -76,6 +79,12 @@ impl Turns {
                 only.map(|Only { gil, .. }| Turns { last: holder.of(gil), switches: locked.of(gil).plus(8) })
             }
         }
+    }
+
+    /// Whether a condition variable or a mutex of this GIL is at `address`: the place that a thread waits at which waits
+    /// for it. They stand behind `switch_number`, four of them.
+    pub fn has(&self, address: Addr) -> bool {
+        (0..GIL_LOCKS).contains(&address.from_base(self.switches))
     }
 
     /// The only thread that can have run while this fetch read, for one that nobody else took the GIL from meanwhile.

@@ -26,6 +26,8 @@ pub struct Python {
     pub version: (u32, u32),
     /// Whether one thread at a time runs Python.
     pub gil: bool,
+    /// Whether its C library is musl.
+    pub musl: bool,
     /// Where its modules are.
     pub prefix: String,
     /// What tells builds apart: the same sources and options may be linked in several ways.
@@ -85,10 +87,10 @@ fn at(label: String, path: PathBuf) -> Entry {
     }
 }
 
-/// Prints numbers (versions, whether there is a GIL, a shared library), then what tells the build, then the prefix.
+/// Prints numbers (versions, whether there is a GIL, a shared library, musl), then what tells the build, then the prefix.
 const QUESTION: &str = "import sys, sysconfig
-print('%d %d %d %d' % (sys.version_info[0], sys.version_info[1], getattr(sys, '_is_gil_enabled', lambda: True)(),
-sysconfig.get_config_var('Py_ENABLE_SHARED') or 0))
+print('%d %d %d %d %d' % (sys.version_info[0], sys.version_info[1], getattr(sys, '_is_gil_enabled', lambda: True)(),
+sysconfig.get_config_var('Py_ENABLE_SHARED') or 0, 'musl' in str(sysconfig.get_config_var('HOST_GNU_TYPE'))))
 print(repr((sys.version, hasattr(sys, 'gettotalrefcount'))))
 print(sys.prefix)";
 
@@ -112,10 +114,10 @@ impl Python {
         let mut lines = answer.lines();
         let mut line = || lines.next().unwrap_or_default().to_string();
         let numbers: Vec<u32> = line().split(' ').filter_map(|word| word.parse().ok()).collect();
-        let [major, minor, gil, shared] = numbers[..] else {
+        let [major, minor, gil, shared, musl] = numbers[..] else {
             return Err(format!("does not run: {}", String::from_utf8_lossy(&output.stderr).trim()));
         };
-        (self.version, self.gil) = ((major, minor), gil == 1);
+        (self.version, self.gil, self.musl) = ((major, minor), gil == 1, musl == 1);
         self.build = format!("{} {:?}", line(), self.environment);
         self.prefix = line();
         Ok((self, shared == 1))

@@ -1,7 +1,7 @@
 //! Threads that compute beside threads that sleep: who holds the GIL, and who is sampled.
 
 use super::Setting;
-use crate::stacks::{Folded, parse_dump};
+use crate::stacks::{Folded, Thread, parse_dump};
 use crate::target::Target;
 use crate::verdict::{Checked, Score, ensure};
 
@@ -21,7 +21,7 @@ pub fn run(setting: &Setting, score: &mut Score) -> Checked {
 fn holder(setting: &Setting, target: &Target) -> Checked {
     let told = target.told()?;
     let computes = |ident: u64| told.lines().any(|line| line == format!("spins {ident}"));
-    let (mut stars, mut rounds) = (0, 0);
+    let (mut stars, mut rounds, mut waits) = (0, 0, 0);
     while rounds < 10 {
         rounds += 1;
         let threads = parse_dump(&setting.profiler.succeed(&format!("--dump {}", target.pid()))?.stdout)?;
@@ -33,7 +33,18 @@ fn holder(setting: &Setting, target: &Target) -> Checked {
             format!("held by {holders:?}: {told}")
         })?;
         stars += holders.len();
+        let for_gil = |thread: &&Thread| thread.words.join(" ").ends_with("waiting for the GIL");
+        for thread in threads.iter().filter(for_gil) {
+            ensure(computes(thread.ident) && !thread.holds_gil, || format!("{:?} sleeps", thread.words))?;
+            waits += 1;
+        }
     }
+    // Of two that compute, one mostly waits. Before 3.7 that is not known, nor where condition variables are musl's, which
+    // waits at an address on the stack.
+    let known = setting.python.gil && setting.python.version >= (3, 7) && !setting.python.musl;
+    ensure(if known { waits > 0 } else { waits == 0 }, || {
+        format!("in {waits} of {rounds} dumps a thread waits for the GIL")
+    })?;
     ensure(stars >= 3 || !setting.python.gil, || format!("only {stars} of {rounds} dumps have a holder"))
 }
 
