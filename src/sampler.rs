@@ -256,7 +256,7 @@ impl Sampler {
     pub fn sample(&mut self, profile: &mut Profile) -> Sampled {
         self.plan_proofs();
         let (mut stacks, mut failures) = (0u64, 0);
-        let each = self.each_thread(profile, |sampler, profile, index, proven| {
+        let each = self.each_thread(profile, &mut |sampler, profile, index, proven| {
             if !proven {
                 failures += 1;
             } else if !sampler.leave_out(index) && sampler.count(profile) {
@@ -357,7 +357,7 @@ impl Sampler {
     pub fn each_thread(
         &mut self,
         profile: &mut Profile,
-        mut visit: impl FnMut(&mut Self, &mut Profile, usize, bool),
+        visit: &mut dyn FnMut(&mut Self, &mut Profile, usize, bool),
     ) -> Result<(), Unlisted> {
         self.prefetch.next_sample();
         self.list()?;
