@@ -40,6 +40,8 @@ const LATE_LOOKS: u32 = 64;
 const LATE_PAUSE: clock::Nanos = 200_000;
 /// Stops of one sample that may give no stack: 1 in 60 does on 3.12 where generators call each other.
 const STOPS: u32 = 8;
+/// Looks to get acquainted for which a list of the threads will do.
+const LISTED: u32 = 16;
 /// Samples in a row that give nothing before the process is looked at anew.
 const FRUITLESS: u32 = 3;
 /// Samples from one in which all code objects are proven to the next; and the most that follow each other when some of
@@ -90,8 +92,8 @@ pub struct Sampler {
     patience: u32,
     /// The interpreter, if there is but one.
     only: Option<Only>,
-    /// The thread that can have run while the last fetch read, and whether there is no other, where that was asked for.
-    runner: Option<(Option<Addr>, bool)>,
+    /// The threads that can have run while the last fetch read, where that was asked for.
+    runners: Option<Runners>,
     /// It is believed in this sample that there is no other, and so are code objects that were proven often.
     believe: bool,
     /// Samples since all was proven, the nodes of their stacks, and for how many samples nothing is believed: now, and
@@ -139,6 +141,17 @@ pub struct Step {
     found: Found,
 }
 
+/// Which threads can have run while a fetch read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Runners {
+    /// Nothing says that.
+    Unknown,
+    /// The GIL was handed over several times.
+    Any,
+    /// No others than these.
+    These([Addr; 2]),
+}
+
 /// What a look at a thread gave.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Look {
@@ -184,7 +197,7 @@ impl Sampler {
             fruitless: 0,
             patience: FRUITLESS,
             only: None,
-            runner: None,
+            runners: None,
             believe: false,
             believed: 0,
             unsettled: List::new(storage.unsettled),
@@ -240,12 +253,14 @@ impl Sampler {
     pub fn acquaint(&mut self, profile: &mut Profile) {
         self.believe = false;
         self.prefetch.next_sample();
-        for _ in 0..ACQUAINTED {
-            if self.list().is_err() {
+        for look in 0..ACQUAINTED {
+            if look % LISTED == 0 && self.list().is_err() {
                 return;
             }
             for index in 0..self.threads.len() {
-                if let Some(&thread) = self.threads.get(index as u32).filter(|thread| thread.running) {
+                if let Some(&thread) = self.threads.get(index as u32).filter(|thread| thread.running)
+                    && self.fetch(thread)
+                {
                     self.look(profile, thread, false);
                 }
             }
@@ -377,7 +392,7 @@ impl Sampler {
         let mut is_list = false;
         for _ in 0..TRIES {
             self.codes.next_fetch();
-            self.runner = None;
+            self.runners = None;
             if !self.prefetch.fetch(None, !self.believe) {
                 return Err(Unlisted::Gone);
             }
@@ -392,7 +407,7 @@ impl Sampler {
             is_list = listed.is_ok();
             self.only = listed.ok().flatten();
             // Where the GIL was handed over meanwhile, another fetch of all is cheaper than one for each that waits.
-            if is_list && (which == Which::Running || self.runner().is_none_or(|(_, alone)| alone)) {
+            if is_list && (which == Which::Running || self.runners() != Runners::Any) {
                 break;
             }
         }
@@ -417,7 +432,7 @@ impl Sampler {
     /// Reads `thread` anew; with all the others where it is the only one.
     fn fetch(&mut self, thread: Thread) -> bool {
         self.codes.next_fetch();
-        self.runner = None;
+        self.runners = None;
         self.prefetch.fetch((self.threads.len() > 1).then_some(thread.state), !self.believe)
     }
 
@@ -613,11 +628,13 @@ impl Sampler {
     /// One look at `thread` in what was fetched. `stopped`: nothing of it can move.
     fn look(&mut self, profile: &mut Profile, thread: Thread, stopped: bool) -> Look {
         self.strange = false;
-        let runner = if thread.running { None } else { self.runner() };
-        let moves = runner.is_none_or(|(last, _)| last == Some(thread.state));
-        if !moves && !stopped && !runner.is_some_and(|(_, alone)| alone) {
-            return Look::Moved;
-        }
+        let runners = if thread.running { Runners::Unknown } else { self.runners() };
+        let moves = match runners {
+            Runners::Unknown => true,
+            Runners::Any if !stopped => return Look::Moved,
+            Runners::Any => false,
+            Runners::These(states) => states.contains(&thread.state),
+        };
         let layout = &self.interpreter.layout;
         for moment in [Moment::First, Moment::Second] {
             self.prefetch.enter(thread.state, moment);
@@ -644,14 +661,17 @@ impl Sampler {
         Look::Moved
     }
 
-    /// The thread that can have run while the last fetch read, and whether there is no other.
-    fn runner(&mut self) -> Option<(Option<Addr>, bool)> {
-        if self.runner.is_none() {
-            let Interpreter { layout, roots, .. } = &self.interpreter;
+    /// The threads that can have run while the last fetch read.
+    fn runners(&mut self) -> Runners {
+        let Interpreter { layout, roots, .. } = &self.interpreter;
+        *self.runners.get_or_insert_with(|| {
             let turns = Turns::of(layout, roots, self.only);
-            self.runner = turns.and_then(|turns| turns.runner(&self.prefetch).ok());
-        }
-        self.runner
+            match turns.and_then(|turns| turns.runners(&self.prefetch).ok()) {
+                None => Runners::Unknown,
+                Some(None) => Runners::Any,
+                Some(Some(states)) => Runners::These(states),
+            }
+        })
     }
 
     /// Names and lines of the frames found: `Proven`, or `New` when there is a new call between them. As far as the

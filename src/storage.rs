@@ -13,8 +13,9 @@ use rustix::io::Errno;
 const DEPTH: usize = 1 << 14;
 /// Threads of one sample.
 const THREADS: usize = 1 << 14;
-/// Pages that one sample can read; each can take part three times.
-const PAGES: usize = 1 << 12;
+/// Pages of which one sample can read something, each up to three times; and how many it can read whole.
+const PAGES: usize = 1 << 14;
+const WHOLE_PAGES: usize = 1 << 13;
 /// Images of a process.
 const IMAGES: usize = 1 << 12;
 /// Bytes of the longest name that is kept whole, its mark of being cut included.
@@ -70,7 +71,7 @@ impl Storage {
         let storage = prefetch::Storage {
             pages: arena.region(PAGES),
             spans: arena.region(3 * PAGES),
-            buffer: arena.region(3 * PAGES * prefetch::PAGE as usize),
+            buffer: arena.region(WHOLE_PAGES * prefetch::PAGE as usize),
         };
         Prefetch::new(remote, storage, room)
     }

@@ -21,6 +21,8 @@ pub(super) const KEEP: u32 = 64;
 /// Runs of pages of one thread's frames that are put in order; more than the frames that must hold still. Of a program
 /// whose frames lie scattered and change, there can be more: those are copied as if they were deeper.
 const MAX_RUNS: usize = 48;
+/// Pages that are looked for one by one.
+const FEW: usize = 64;
 
 /// What a page is fetched for, in the order of the call.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -198,6 +200,9 @@ impl Plan {
 
     /// A new page; nothing when the plan is full.
     pub(super) fn add(&mut self, group: u64, part: Part, number: u64) -> Option<usize> {
+        if self.len - self.sorted > FEW + self.sorted / 4 {
+            self.sort(); // or it would take long to find the new ones
+        }
         let index = self.len;
         self.stale = true;
         let Some(page) = self.pages.get_mut(index) else {
@@ -285,8 +290,11 @@ impl Plan {
     }
 
     fn expire(&mut self) {
-        let (mut kept, now) = (0, self.sample);
+        let (mut kept, mut sorted, now) = (0, 0, self.sample);
         for index in 0..self.len {
+            if index == self.sorted {
+                sorted = kept;
+            }
             let Some(&page) = self.pages.get(index) else { break };
             if now.wrapping_sub(page.used) < KEEP
                 && let Some(to) = self.pages.get_mut(kept)
@@ -295,21 +303,28 @@ impl Plan {
                 kept += 1;
             }
         }
+        self.sorted = if self.sorted < self.len { sorted } else { kept };
         self.len = kept;
     }
 
-    /// Insertion sort: nearly everything is in order already.
+    /// Insertion sort, since nearly everything is in order already; where much is new, over long distances first.
     fn sort(&mut self) {
         let Some(pages) = self.pages.get_mut(..self.len) else { return };
-        for end in 1..pages.len() {
-            let mut at = end;
-            while let Some([before, here]) = at.checked_sub(1).and_then(|low| pages.get_mut(low..=at)) {
-                if before.key() <= here.key() {
-                    break;
+        let mut gap = if self.len - self.sorted > FEW { self.len / 2 } else { 1 };
+        while gap > 0 {
+            for end in gap..pages.len() {
+                let mut at = end;
+                while let Some([before, .., here]) =
+                    at.checked_sub(gap).and_then(|low| pages.get_mut(low..=at))
+                {
+                    if before.key() <= here.key() {
+                        break;
+                    }
+                    core::mem::swap(before, here);
+                    at -= gap;
                 }
-                core::mem::swap(before, here);
-                at -= 1;
             }
+            gap /= 2;
         }
         self.sorted = self.len;
     }

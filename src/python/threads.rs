@@ -87,11 +87,13 @@ impl Turns {
         (0..GIL_LOCKS).contains(&address.from_base(self.switches))
     }
 
-    /// The only thread that can have run while this fetch read, for one that nobody else took the GIL from meanwhile.
-    pub fn runner<M: Gather>(&self, prefetch: &Prefetch<M>) -> Result<(Option<Addr>, bool), Miss> {
+    /// The only threads that can have run while this fetch read: the one that held the GIL last before, and the one that
+    /// did behind all threads, if it was handed over once. None when it was more often. Errors: as loads give them.
+    pub fn runners<M: Gather>(&self, prefetch: &Prefetch<M>) -> Result<Option<[Addr; 2]>, Miss> {
         let (before, after) = (prefetch.with(Sight::Root), prefetch.with(Sight::Last));
-        let switches: u64 = before.word(self.switches)?;
-        Ok((before.word(self.last)?, after.word::<u64>(self.switches)? == switches))
+        let switches = after.word::<u64>(self.switches)?.wrapping_sub(before.word(self.switches)?);
+        let runners = [before.word(self.last)?, after.word(self.last)?];
+        Ok((switches <= 1).then_some(runners))
     }
 }
 

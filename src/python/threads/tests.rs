@@ -275,24 +275,29 @@ fn a_gil_that_is_handed_over_is_noticed() {
     target.set(GIL + 16, 41);
     target.set(0x9_0000, 0);
     let prefetch = Prefetch::new(&target, prefetch_storage(10), 0);
-    let runner = || {
+    let runners = || {
         prefetch.next_sample();
         assert!(prefetch.fetch(None, false));
         prefetch.enter(Addr(0x1234), Moment::First);
         assert!(prefetch.with(Sight::Once).word::<u64>(Addr(0x9_0000)).is_ok());
-        turns.runner(&prefetch)
+        turns.runners(&prefetch).unwrap().map(|runners| runners.map(|state| state.0))
     };
     for _ in 0..3 {
-        assert_eq!(runner(), Ok((Some(Addr(0x1234)), true)));
+        assert_eq!(runners(), Some([0x1234; 2]));
     }
     assert!(!prefetch.was_late());
     // The ranges are the GIL, the thread, and the GIL once more.
-    for (range, alone) in [(0, true), (1, false), (2, false), (3, true)] {
-        target.set(GIL + 16, 41);
-        let change = Change::Write([(GIL + 16, 42u64.to_le_bytes().to_vec())].into());
-        target.on(When::Range { call: target.calls(), range, byte: 0 }, change);
-        assert_eq!(runner(), Ok((Some(Addr(0x1234)), alone)), "{range}");
-        assert_eq!(target.last_call().len(), 3);
+    for (range, turn) in [(0, [0x5678; 2]), (1, [0x1234, 0x5678]), (2, [0x1234, 0x5678]), (3, [0x1234; 2])] {
+        for switches in [1u64, 2, u64::MAX] {
+            target.set(GIL, 0x1234);
+            target.set(GIL + 16, 41);
+            let words = [(GIL, 0x5678), (GIL + 16, 41u64.wrapping_add(switches))];
+            let change = Change::Write(words.map(|(at, word)| (at, word.to_le_bytes().to_vec())).into());
+            target.on(When::Range { call: target.calls(), range, byte: 0 }, change);
+            let known = switches == 1 || [0, 3].contains(&range);
+            assert_eq!(runners(), known.then_some(turn), "{range} {switches}");
+            assert_eq!(target.last_call().len(), 3);
+        }
     }
 }
 
