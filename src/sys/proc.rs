@@ -74,7 +74,7 @@ pub fn read_file<'a>(path: &Path, into: &'a mut [u8]) -> Result<&'a [u8], Errno>
 }
 
 /// Calls `visit` with every number that names an entry of the directory `path`, such as the threads in `task`.
-pub fn numbers(path: &Path, mut visit: impl FnMut(u64)) -> Result<(), Errno> {
+pub fn numbers(path: &Path, visit: &mut dyn FnMut(u64)) -> Result<(), Errno> {
     let dir = open(path, OFlags::CLOEXEC | OFlags::DIRECTORY)?;
     let mut buffer = [core::mem::MaybeUninit::uninit(); 4096];
     let mut entries = RawDir::new(dir, &mut buffer);
@@ -88,6 +88,7 @@ pub fn numbers(path: &Path, mut visit: impl FnMut(u64)) -> Result<(), Errno> {
 
 /// A number that tells the program that `pid` runs from another one: its inode and its device. 0 when that may not be
 /// known.
+#[inline(never)] // for its path
 pub fn executable_id(pid: Pid) -> u64 {
     let stat = rustix::fs::stat(Path::new(pid, &[b"exe"]).c_str());
     stat.map_or(0, |stat| stat.st_ino ^ stat.st_dev.rotate_left(32))
@@ -134,11 +135,11 @@ mod tests {
     fn our_own_threads_are_numbers() {
         let pid = rustix::process::getpid();
         let mut threads = Vec::new();
-        numbers(&Path::new(pid, &[b"task"]), |number| threads.push(number)).unwrap();
+        numbers(&Path::new(pid, &[b"task"]), &mut |number| threads.push(number)).unwrap();
         assert!(threads.contains(&(rustix::thread::gettid().as_raw_nonzero().get() as u64)));
         assert!(!signal_pending(rustix::thread::gettid()));
         let none = Path::new(pid, &[b"nothing"]);
-        assert_eq!(numbers(&none, |_| panic!()).err(), Some(Errno::NOENT));
+        assert_eq!(numbers(&none, &mut |_| panic!()).err(), Some(Errno::NOENT));
     }
 
     #[test]
