@@ -19,7 +19,7 @@ use rustix::process::Pid;
 /// Writes all threads that have frames, the newest first. False when they could not be listed.
 pub fn write(pid: Pid, sampler: &mut Sampler, profile: &mut Profile, out: &mut dyn Sink) -> bool {
     let mut first = true;
-    let listed = sampler.each_thread(profile, |sampler, profile, index, proven| {
+    let listed = sampler.each_thread(profile, &mut |sampler, profile, index, proven| {
         if proven && sampler.frames().next().is_none() {
             return;
         }

@@ -58,6 +58,8 @@ pub struct Choice {
 /// Samples one process.
 pub struct Sampler {
     pid: Pid,
+    /// Where there are several processes: what stands below all stacks of this one.
+    root: Option<Frame>,
     interpreter: Interpreter,
     choice: Choice,
     prefetch: Prefetch<Remote>,
@@ -146,6 +148,7 @@ impl Sampler {
     ) -> Sampler {
         Sampler {
             pid,
+            root: None,
             interpreter,
             choice,
             prefetch,
@@ -190,6 +193,25 @@ impl Sampler {
         self.stopper.ended()
     }
 
+    /// Puts `root` below all stacks. None: the process has ended, and another may follow.
+    pub fn set_root(&mut self, root: Option<Frame>) {
+        self.root = root;
+    }
+
+    /// Whether another process may follow: one without a root has ended, and no thread of it is waited for.
+    pub fn is_free(&self) -> bool {
+        self.root.is_none() && !self.waits_for_stop()
+    }
+
+    /// Goes on with another process, in the same storage. `child`: if it is one that we started ourselves.
+    pub fn turn_to(&mut self, pid: Pid, child: Option<Pid>, remote: Remote, interpreter: Interpreter) {
+        self.pid = pid;
+        self.history = History::new(self.choice.mode);
+        self.stopper = Stopper::new(self.choice.mode != Mode::Nonblocking, child);
+        (self.called, self.fruitless, self.patience) = (None, 0, FRUITLESS);
+        self.read_anew(remote, interpreter);
+    }
+
     /// Goes on with what the process is now: another program, or the same one begun anew.
     #[inline(never)] // for the moves of `interpreter`, which would be one of each field
     pub fn adopt(&mut self, remote: Remote, interpreter: Interpreter) {
@@ -199,6 +221,11 @@ impl Sampler {
             self.patience = self.patience.saturating_mul(2);
             return;
         }
+        self.read_anew(remote, interpreter);
+    }
+
+    #[inline(never)] // as above
+    fn read_anew(&mut self, remote: Remote, interpreter: Interpreter) {
         self.prefetch.adopt(remote, interpreter.layout.frame.room);
         self.codes.forget();
         self.known = 0;
@@ -224,7 +251,7 @@ impl Sampler {
     /// Takes one sample and counts it.
     pub fn sample(&mut self, profile: &mut Profile) -> Sampled {
         let (mut stacks, mut failures) = (0u64, 0);
-        let each = self.each_thread(profile, |sampler, profile, index, proven| {
+        let each = self.each_thread(profile, &mut |sampler, profile, index, proven| {
             if !proven {
                 failures += 1;
             } else if !sampler.leave_out(index) && sampler.count(profile) {
@@ -262,7 +289,7 @@ impl Sampler {
             return false;
         }
         let cut = self.cut.then(|| Frame { function: profile.function(b"", b"(truncated)"), line: 0 });
-        profile.count(cut.into_iter().chain(self.frames()), 1);
+        profile.count(self.root.into_iter().chain(cut).chain(self.frames()), 1);
         true
     }
 
@@ -271,7 +298,7 @@ impl Sampler {
     pub fn each_thread(
         &mut self,
         profile: &mut Profile,
-        mut visit: impl FnMut(&mut Self, &mut Profile, usize, bool),
+        visit: &mut dyn FnMut(&mut Self, &mut Profile, usize, bool),
     ) -> Result<(), Unlisted> {
         self.prefetch.next_sample();
         self.list()?;

@@ -180,13 +180,6 @@ pub fn is_thread(pid: Pid, tid: u32) -> Option<Pid> {
     Pid::from_raw(tid as i32)
 }
 
-/// Whether `pid` has ended and waits for its parent, or is gone.
-pub fn is_zombie(pid: Pid) -> bool {
-    let mut stat = [0; 1024];
-    let stat = read_file(&Path::new(pid, &[b"stat"]), &mut stat);
-    stat.is_ok_and(|stat| look_at_stat(0, stat) == Err(Error::Zombie(0)))
-}
-
 /// Whether thread `tid` runs or is ready to (state R of proc_pid_stat(5)).
 pub fn on_processor(pid: Pid, tid: Pid) -> bool {
     let mut buffer = [0; 512];
