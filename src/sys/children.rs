@@ -1,7 +1,7 @@
 //! Who is whose child, as `/proc` has it now: lists of children where the kernel keeps them, else a look at everybody's
 //! parent. Remembers nothing.
 
-use super::proc::{Path, READ, numbers, open, read_file};
+use super::proc::{Path, numbers, read_of};
 use super::raw::{nr, syscall};
 use rustix::process::Pid;
 
@@ -24,7 +24,7 @@ impl Stat {
     /// That of process `pid`, if there is one.
     pub fn of(pid: Pid) -> Option<Stat> {
         let mut buffer = [0; 1024];
-        Stat::parse(read_file(&Path::new(pid, &[b"stat"]), &mut buffer).ok()?)
+        Stat::parse(read_of(pid, 0, b"stat", &mut buffer).ok()?)
     }
 
     /// `77 (any) name) S 1 …`: the fields are counted from the last parenthesis on, as a name may hold one.
@@ -50,7 +50,8 @@ impl Stat {
 
 /// Whether the kernel keeps lists of children (CONFIG_PROC_CHILDREN).
 pub fn are_listed() -> bool {
-    open(&Path::from(b"/proc/thread-self/children"), READ).is_ok()
+    let us = rustix::process::getpid();
+    read_of(us, us.as_raw_nonzero().get() as u32, b"children", &mut []).is_ok()
 }
 
 /// Calls `visit` with each child of `pid`, which has so many `threads`, where the kernel keeps lists.
@@ -58,7 +59,7 @@ pub fn each(pid: Pid, threads: u64, visit: &mut dyn FnMut(Pid)) {
     let main = pid.as_raw_nonzero().get() as u64;
     let mut of = |tid: u64| {
         let mut buffer = [0; LISTED];
-        let list = read_file(&Path::of_thread(pid, tid as u32, b"children"), &mut buffer).unwrap_or_default();
+        let list = read_of(pid, tid as u32, b"children", &mut buffer).unwrap_or_default();
         // `12 345 `
         let mut child = 0i32;
         for &byte in list {
@@ -81,13 +82,9 @@ pub fn each(pid: Pid, threads: u64, visit: &mut dyn FnMut(Pid)) {
 /// Bytes of a list that are read: those of 4,000 pids.
 const LISTED: usize = 32 << 10;
 
-/// Calls `visit` with each process that there is.
-pub fn everybody(visit: &mut dyn FnMut(Pid)) {
-    let _ = numbers(&Path::from(b"/proc"), &mut |number| {
-        if let Some(pid) = Pid::from_raw(number as i32) {
-            visit(pid);
-        }
-    });
+/// Calls `visit` with the pid of each process that there is.
+pub fn everybody(visit: &mut dyn FnMut(u64)) {
+    let _ = numbers(&Path::from(b"/proc"), visit);
 }
 
 /// Whether two processes use the same memory, as parent and child do between `vfork` and `exec` (kcmp(2)). No, where the
@@ -128,9 +125,10 @@ mod tests {
         let (mut listed, mut seen) = (Vec::new(), Vec::new());
         let threads = Stat::of(us).expect("we live").threads;
         each(us, threads, &mut |pid| listed.push(pid.as_raw_nonzero().get()));
-        everybody(&mut |pid| {
-            if Stat::of(pid).is_some_and(|stat| stat.parent == us.as_raw_nonzero().get() as u64) {
-                seen.push(pid.as_raw_nonzero().get());
+        everybody(&mut |number| {
+            let stat = Pid::from_raw(number as i32).and_then(Stat::of);
+            if stat.is_some_and(|stat| stat.parent == us.as_raw_nonzero().get() as u64) {
+                seen.push(number as i32);
             }
         });
         (are_listed(), listed, seen)
