@@ -24,7 +24,7 @@ use crate::session::{Schedule, Session};
 use crate::storage::Storage;
 use crate::sys::children::{self, Stat};
 use crate::sys::clock::{self, Nanos, SECOND};
-use crate::sys::proc::{Path, executable_id, read_file};
+use crate::sys::proc::{executable_id, read_of};
 use crate::sys::remote::Remote;
 use crate::table::List;
 use crate::title::Title;
@@ -68,7 +68,7 @@ pub struct Family<'a> {
     /// When to look for children, and when to look at any process.
     next: Nanos,
     due: Nanos,
-    /// Processes that did not fit into the table, of one look at most.
+    /// Processes that did not fit into the table at the last look.
     crowd: u64,
     /// Why the first process cannot be sampled; none as soon as any can.
     error: Option<Error<'static>>,
@@ -160,12 +160,10 @@ impl<'a> Family<'a> {
 
     /// What there is to say.
     pub fn remarks(&mut self) -> Remarks {
-        for process in self.processes.items() {
-            if let Some(sampler) = sampler(self.samplers, process) {
-                self.remarks.vacate(sampler);
-            }
+        for sampler in self.samplers.iter().flatten() {
+            self.remarks.note(sampler);
         }
-        self.remarks.left_out += core::mem::take(&mut self.crowd);
+        self.remarks.left_out += self.crowd;
         self.remarks
     }
 
@@ -192,9 +190,12 @@ impl<'a> Family<'a> {
     fn tend(&mut self, profile: &mut Profile) {
         let now = clock::now();
         let all = now >= self.next;
-        let (mut full, mut files) = (0, 0);
-        if all && self.ways == Ways::Parents {
-            full = self.meet_by_parents(&mut files);
+        let mut files = 0;
+        if all {
+            self.crowd = 0;
+            if self.ways == Ways::Parents {
+                files = self.meet_by_parents();
+            }
         }
         let mut index = 0;
         while let Some(&Process { pid: Some(pid), due, .. }) = self.processes.get(index) {
@@ -206,14 +207,13 @@ impl<'a> Family<'a> {
                 None => index -= 1,
                 Some(threads) if all && self.ways == Ways::Lists => {
                     files += threads + 2;
-                    let processes = &mut self.processes;
-                    children::each(pid, threads, &mut |child| full += meet(processes, child, false));
+                    let (processes, crowd) = (&mut self.processes, &mut self.crowd);
+                    children::each(pid, threads, &mut |child| *crowd += meet(processes, child, false));
                 }
                 Some(_) => {}
             }
         }
         if all {
-            self.crowd = self.crowd.max(full);
             // One that is alone need not be looked at so often, once it is found.
             let poll = if self.ways == Ways::Alone && self.error.is_none() { ALONE } else { POLL };
             self.next = now + poll.max(EACH * files);
@@ -222,29 +222,32 @@ impl<'a> Family<'a> {
         self.due = dues.fold(self.next, Nanos::min);
     }
 
-    /// Where the kernel has no lists of children: those whose parent is in the table. How many did not fit.
-    fn meet_by_parents(&mut self, files: &mut u64) -> u64 {
-        let processes = &mut self.processes;
+    /// Where the kernel has no lists of children: those whose parent is in the table. How many processes there are.
+    fn meet_by_parents(&mut self) -> u64 {
+        let (processes, crowd) = (&mut self.processes, &mut self.crowd);
+        let mut count = 0;
         loop {
-            let (before, mut full) = (processes.len(), 0);
-            children::everybody(&mut |pid| {
-                *files += 1;
-                full += meet(processes, pid, true);
+            let before = processes.len();
+            children::everybody(&mut |number| {
+                count += 1;
+                *crowd += Pid::from_raw(number as i32).map_or(0, |pid| meet(processes, pid, true));
             });
             if processes.len() == before {
-                return full;
+                return count;
             }
         }
     }
 
     /// Looks at a process, if it is time for that: how many threads it has, none when it has ended.
     fn visit(&mut self, index: u32, profile: &mut Profile) -> Option<u64> {
-        let process = self.processes.get_mut(index)?;
+        let mut process = *self.processes.get(index)?;
         let pid = process.pid?;
-        let Some(stat) = Stat::of(pid).filter(|stat| !stat.ended && stat.started == process.started) else {
+        let is_it = |stat: &Stat| !stat.ended && [0, stat.started].contains(&process.started);
+        let Some(stat) = Stat::of(pid).filter(is_it) else {
             self.remove(index, profile);
             return None;
         };
+        process.started = stat.started;
         let program = executable_id(pid);
         let changed = core::mem::replace(&mut process.program, program) != program;
         if changed {
@@ -252,9 +255,11 @@ impl<'a> Family<'a> {
         }
         if clock::now() >= process.due {
             if changed || process.place == 0 {
-                self.find(index, pid, stat, profile);
+                self.find(&mut process, pid, stat, profile);
             }
-            self.entitle(index, pid, profile);
+            self.entitle(&mut process, pid, profile);
+            self.due = self.due.min(process.due);
+            *self.processes.get_mut(index)? = process;
         }
         Some(stat.threads)
     }
@@ -263,51 +268,57 @@ impl<'a> Family<'a> {
     fn remove(&mut self, index: u32, profile: &mut Profile) {
         if let Some(sampler) = self.processes.get(index).and_then(|gone| sampler(self.samplers, gone)) {
             sampler.forget_fruitless(profile);
-            self.remarks.vacate(sampler);
+            sampler.set_root(None);
         }
         self.processes.swap_remove(index);
     }
 
     /// Looks for an interpreter, and for a sampler.
     #[inline(never)] // what it calls has a large frame, in which every address takes longer instructions
-    fn find(&mut self, index: u32, pid: Pid, stat: Stat, profile: &mut Profile) {
-        let Some(process) = self.processes.get_mut(index) else { return };
+    fn find(&mut self, process: &mut Process, pid: Pid, stat: Stat, profile: &mut Profile) {
         let parent = Pid::from_raw(stat.parent as i32).filter(|_| stat.forked);
         let found = if parent.is_some_and(|parent| children::share_memory(parent, pid)) {
             Err(Error::NotPython(stat.parent)) // what runs there is the parent's
         } else {
             self.session.find(pid, self.options.abi)
         };
-        match (found, sampler(self.samplers, process)) {
-            (Ok((remote, interpreter)), Some(sampler)) => sampler.adopt(remote, interpreter),
-            (Ok(found), None) => {
-                self.error = None;
+        let sampler = sampler(self.samplers, process);
+        let error = match found {
+            Ok((remote, interpreter)) => {
+                if let Some(sampler) = sampler {
+                    return sampler.adopt(remote, interpreter);
+                }
                 let acquaint = self.options.action == Action::Sample && self.options.duration != Some(0);
-                if let Some(sampler) = self.seat(index, found).filter(|_| acquaint) {
+                if let Some(sampler) = self.seat(process, pid, remote, &interpreter).filter(|_| acquaint) {
                     sampler.acquaint(profile);
                 }
+                return;
             }
-            (Err(error), sampler) => {
-                if let Some(sampler) = sampler {
-                    self.remarks.vacate(sampler);
-                }
-                process.place = 0;
-                if self.error.is_some() && pid == self.session.pid() {
-                    self.error = Some(error);
-                }
-                let is_said = matches!(error, Error::Denied(..) | Error::Version(..));
-                if is_said && process.pause >= PATIENCE {
-                    self.remarks.leave_out(process);
-                }
-            }
+            Err(error) => error,
+        };
+        if let Some(sampler) = sampler {
+            sampler.set_root(None);
+        }
+        process.place = 0;
+        if self.error.is_some() && pid == self.session.pid() {
+            self.error = Some(error);
+        }
+        let is_said = matches!(error, Error::Denied(..) | Error::Version(..));
+        if is_said && process.pause >= PATIENCE {
+            self.remarks.leave_out(process);
         }
     }
 
     /// Gives a process in which an interpreter was found a sampler, as far as there is room.
-    fn seat(&mut self, index: u32, (remote, interpreter): (Remote, Interpreter)) -> Option<&mut Sampler> {
-        let process = self.processes.get_mut(index)?;
-        let pid = process.pid?;
-        say_found(pid, &interpreter, &remote, self.options.verbose);
+    fn seat(
+        &mut self,
+        process: &mut Process,
+        pid: Pid,
+        remote: Remote,
+        interpreter: &Interpreter,
+    ) -> Option<&mut Sampler> {
+        self.error = None;
+        say_found(pid, interpreter, &remote, self.options.verbose);
         let is_free =
             |slot: &Option<&'static mut Sampler>| slot.as_ref().is_none_or(|sampler| sampler.is_free());
         let place = self.samplers.iter().position(is_free);
@@ -316,11 +327,12 @@ impl<'a> Family<'a> {
         let child = self.session.child(pid);
         match slot {
             Some(Some(sampler)) => {
-                sampler.turn_to(pid, child, remote, interpreter);
+                self.remarks.note(sampler);
+                sampler.turn_to(pid, child, remote, *interpreter);
                 Some(sampler)
             }
             Some(slot) if process.place == 1 || self.storage.grow().is_ok() => {
-                *slot = self.storage.sampler(pid, remote, &interpreter, self.choice, child);
+                *slot = self.storage.sampler(pid, remote, interpreter, self.choice, child);
                 slot.as_deref_mut()
             }
             _ => {
@@ -333,17 +345,16 @@ impl<'a> Family<'a> {
 
     /// What the command line says now stands below all stacks of a process, also those of before. When to look again.
     #[inline(never)] // for its buffers
-    fn entitle(&mut self, index: u32, pid: Pid, profile: &mut Profile) {
-        let Some(process) = self.processes.get_mut(index) else { return };
+    fn entitle(&mut self, process: &mut Process, pid: Pid, profile: &mut Profile) {
         process.due = clock::now() + process.pause;
         process.pause *= 2;
         match sampler(self.samplers, process) {
             None => process.pause = process.pause.min(LONGEST_PAUSE),
-            Some(_) if self.ways == Ways::Alone => {}
+            Some(_) if self.ways == Ways::Alone => process.due = Nanos::MAX,
             // It may get its title late. Each that it gets takes room, so they are asked for ever more seldom.
             Some(sampler) => {
                 let mut buffer = [0; 1024];
-                let words = read_file(&Path::new(pid, &[b"cmdline"]), &mut buffer).unwrap_or_default();
+                let words = read_of(pid, 0, b"cmdline", &mut buffer).unwrap_or_default();
                 let title = Title::new(pid.as_raw_nonzero().get() as u64, words);
                 profile.entitle(&mut process.root, title.bytes());
                 sampler.set_root(Some(process.root));

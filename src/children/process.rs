@@ -15,7 +15,7 @@ pub const UNKNOWN: u64 = u64::MAX;
 /// A process of the table.
 #[derive(Clone, Copy)]
 pub struct Process {
-    /// Its pid, and when it was started, in ticks since boot: both together are no other's.
+    /// Its pid, and when it was started, in ticks since boot: both together are no other's. 0 before the first look.
     pub pid: Option<Pid>,
     /// See above.
     pub started: u64,
@@ -45,10 +45,8 @@ pub struct Remarks {
 }
 
 impl Remarks {
-    /// Frees a sampler.
-    #[inline(never)] // three times
-    pub fn vacate(&mut self, sampler: &mut Sampler) {
-        sampler.set_root(None);
+    /// Adds what a sampler has to say of its process, when it goes on to another or all is over.
+    pub fn note(&mut self, sampler: &Sampler) {
         self.refused = self.refused.or(sampler.stop_refused());
         self.reads += sampler.remote().calls();
     }
@@ -67,19 +65,16 @@ pub fn sampler<'a>(
     samplers.get_mut(process.place.checked_sub(1)? as usize)?.as_deref_mut()
 }
 
-/// Enters a process that lives, if it is new; `below`: only one whose parent is in the table. How many did not fit.
+/// Enters a process, if it is new; `below`: only one whose parent is in the table. How many did not fit.
 pub fn meet(processes: &mut List<Process>, pid: Pid, below: bool) -> u64 {
     let is_there = |pid| processes.items().iter().any(|process| process.pid == pid);
-    if is_there(Some(pid)) {
-        return 0;
-    }
-    let Some(stat) = Stat::of(pid).filter(|stat| !stat.ended) else { return 0 };
-    if below && (stat.parent == 0 || !is_there(Pid::from_raw(stat.parent as i32))) {
+    let parent = || Pid::from_raw(Stat::of(pid)?.parent as i32);
+    if is_there(Some(pid)) || below && !parent().is_some_and(|parent| is_there(Some(parent))) {
         return 0;
     }
     let process = Process {
         pid: Some(pid),
-        started: stat.started,
+        started: 0,
         program: UNKNOWN,
         root: Frame::default(),
         place: 0,
