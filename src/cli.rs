@@ -134,6 +134,7 @@ struct Row {
     takes_value: bool,
 }
 
+#[inline(never)] // smaller
 fn rows() -> impl Iterator<Item = Row> {
     let lines = OPTIONS.as_bytes().split(|&byte| byte == b'\n');
     NAMES.iter().zip(lines).filter_map(|(&name, line)| {
@@ -291,6 +292,7 @@ impl<'a> Parser<'_, 'a> {
         Ok(())
     }
 
+    #[inline(never)] // smaller
     fn finish(mut self) -> Result<Options<'a>, Error<'a>> {
         let usage = |usage| Err(Error::Usage(usage));
         if matches!(self.options.action, Action::Help | Action::Version) {

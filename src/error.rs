@@ -67,6 +67,7 @@ pub fn explain(error: &Error<'_>, out: &mut dyn Sink) {
     }
 }
 
+#[inline(never)] // smaller
 fn words(error: &Error<'_>, out: &mut dyn Sink) {
     match *error {
         Error::Usage(usage) => explain_usage(usage, out),

@@ -55,6 +55,7 @@ fn print(text: fn(&mut dyn Sink)) -> Result<i32, Error<'static>> {
     Ok(0)
 }
 
+#[inline(never)] // as above
 fn observe<'a>(process: &Process, options: &Options<'a>) -> Result<i32, Error<'a>> {
     let mut storage = Storage::map().map_err(Error::Storage)?;
     let signals = clock::block_signals();
