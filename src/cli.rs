@@ -47,6 +47,8 @@ pub struct Options<'a> {
     pub duration: Option<Nanos>,
     /// Time from one sample to the next.
     pub period: Nanos,
+    /// The process and all its descendants.
+    pub children: bool,
     /// All threads, not just those that run Python code.
     pub threads: bool,
     /// Leave out what waits.
@@ -70,6 +72,7 @@ enum Name {
     Seconds,
     Rate,
     Dump,
+    Children,
     Threads,
     ExcludeIdle,
     NoLines,
@@ -89,6 +92,7 @@ const OPTIONS: &str = concat!(
     "  -s, --seconds=TIME        how long: 0.5, 500ms, 2m, inf; 0: one sample (1)\n",
     "  -r, --rate=TIME           from one sample to the next; 0: no pause (1ms)\n",
     "  -d, --dump                print the stacks of all threads once\n",
+    "  -C, --children            its descendants, too\n",
     "      --threads             all threads, not just the one with the GIL\n",
     "  -x, --exclude-idle        leave out idle time and waiting threads\n",
     "  -n, --no-line-numbers     functions only\n",
@@ -102,12 +106,13 @@ const OPTIONS: &str = concat!(
 );
 
 /// What each line of [`OPTIONS`] is about.
-static NAMES: [Name; 15] = [
+static NAMES: [Name; 16] = [
     Name::Pid,
     Name::Trace,
     Name::Seconds,
     Name::Rate,
     Name::Dump,
+    Name::Children,
     Name::Threads,
     Name::ExcludeIdle,
     Name::NoLines,
@@ -129,6 +134,7 @@ struct Row {
     takes_value: bool,
 }
 
+#[inline(never)] // smaller
 fn rows() -> impl Iterator<Item = Row> {
     let lines = OPTIONS.as_bytes().split(|&byte| byte == b'\n');
     NAMES.iter().zip(lines).filter_map(|(&name, line)| {
@@ -178,6 +184,7 @@ const DEFAULTS: Options<'static> = Options {
     command: None,
     duration: Some(SECOND),
     period: SECOND / 1000,
+    children: false,
     threads: false,
     exclude_idle: false,
     lines: true,
@@ -266,6 +273,7 @@ impl<'a> Parser<'_, 'a> {
             Name::Seconds => options.duration = duration(value)?,
             Name::Rate => options.period = duration(value)?.ok_or(Error::Usage(Usage::Seconds(value)))?,
             Name::Dump => options.action = Action::Dump,
+            Name::Children => options.children = true,
             Name::Threads => options.threads = true,
             Name::ExcludeIdle => options.exclude_idle = true,
             Name::NoLines => options.lines = false,
@@ -284,6 +292,7 @@ impl<'a> Parser<'_, 'a> {
         Ok(())
     }
 
+    #[inline(never)] // smaller
     fn finish(mut self) -> Result<Options<'a>, Error<'a>> {
         let usage = |usage| Err(Error::Usage(usage));
         if matches!(self.options.action, Action::Help | Action::Version) {

@@ -13,7 +13,7 @@ use crate::profile::Profile;
 use crate::report::folded::put_frame;
 use crate::report::{Sink, escape, put_number};
 use crate::sampler::Sampler;
-use crate::sys::proc::{Path, read_file};
+use crate::sys::proc::read_of;
 use rustix::process::Pid;
 
 /// Writes all threads that have frames, the newest first. False when they could not be listed.
@@ -66,8 +66,7 @@ fn put_header(pid: Pid, sampler: &Sampler, index: usize, out: &mut dyn Sink) {
 /// The name that the kernel has for the thread (`comm`, proc_pid_comm(5)).
 fn put_name(pid: Pid, tid: Pid, out: &mut dyn Sink) {
     let mut buffer = [0; 64];
-    let path = Path::of_thread(pid, tid.as_raw_nonzero().get() as u32, b"comm");
-    let Ok(name) = read_file(&path, &mut buffer) else { return };
+    let Ok(name) = read_of(pid, tid.as_raw_nonzero().get() as u32, b"comm", &mut buffer) else { return };
     out.put(b" \"");
     escape::put(out, escape::Notation::FoldedFile, name.strip_suffix(b"\n").unwrap_or(name));
     out.put(b"\"");

@@ -67,6 +67,7 @@ pub fn explain(error: &Error<'_>, out: &mut dyn Sink) {
     }
 }
 
+#[inline(never)] // smaller
 fn words(error: &Error<'_>, out: &mut dyn Sink) {
     match *error {
         Error::Usage(usage) => explain_usage(usage, out),
@@ -88,7 +89,7 @@ fn words(error: &Error<'_>, out: &mut dyn Sink) {
         }
         Error::NotPython(pid) => {
             let text = b"Failed to locate libpython: PID % has no CPython interpreter in its executable \
-                or its libraries";
+                or its libraries; -C looks at its children, too";
             say_pid(out, text, pid);
         }
         Error::Version(pid, hex) => explain_version(pid, hex, out),

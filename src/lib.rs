@@ -4,9 +4,11 @@
 //! The way of one sample, and who goes it:
 //!
 //! ```text
-//! program    reads the options (cli), maps all storage there will be (storage), finds the process (target, session)
-//! locate     finds the interpreter in it, once: images (maps), symbols (elf), version and layout (python/versions, offsets)
-//! session    waits for the deadline, and notices when the process ends or calls exec
+//! program    reads the options (cli), maps all storage there will be (storage), finishes what was begun
+//! children   the process, with `--children` all that come from it: finds them, notices when one ends or calls exec
+//! session    waits for the deadline, and for what ends it all
+//! locate     finds the interpreter in it, once: images (target, maps), symbols (elf), version and layout (python/versions,
+//!            offsets)
 //!   sampler    one sample: lists the threads, looks at each, believes the look or takes another, or stops (stopper)
 //!     prefetch   reads all that the last walks asked for with one process_vm_readv
 //!     python     walks threads and frames in that; code and lines make names of them, and prove that they are still right
@@ -38,6 +40,7 @@ pub mod table;
 pub mod target;
 pub mod text;
 
+mod children;
 mod dump;
 mod program;
 mod sampler;
@@ -46,5 +49,6 @@ mod stopper;
 mod storage;
 #[cfg(test)]
 mod testing;
+mod title;
 
 pub use program::run;

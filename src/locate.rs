@@ -248,6 +248,7 @@ fn decode_aarch64(at: Addr, adrp: u32, ldr: u32) -> Option<Addr> {
 }
 
 /// Version, layout and roots. Errors: the version that has no layout, 0 when it cannot be told.
+#[inline(never)] // smaller
 fn interpret(
     search: &Search<'_>,
     symbols: &Symbols,

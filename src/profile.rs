@@ -19,9 +19,12 @@ pub struct Function {
 pub struct Frame {
     /// Number of the function.
     pub function: u32,
-    /// Line that it is at; 0 when it is not known or not wanted.
+    /// Line that it is at; 0 when it is not known or not wanted; [`PROCESS`].
     pub line: u32,
 }
+
+/// The line of a frame that stands for a process: its title is what is the file of others.
+pub const PROCESS: u32 = u32::MAX;
 
 /// A stack is a path from the root to one of these.
 #[derive(Clone, Copy)]
@@ -179,6 +182,19 @@ impl Profile {
     pub fn function_names(&self, id: u32) -> (&[u8], &[u8]) {
         let Some(function) = self.functions.get(id) else { return (&[], &[]) };
         (self.names.get(function.file), self.names.get(function.name))
+    }
+
+    /// Gives `process`, a frame that stands for one, or will when its function is 0, this title: also in what was
+    /// counted before.
+    pub fn entitle(&mut self, process: &mut Frame, title: &[u8]) {
+        if process.function == 0 {
+            process.function = self.function(title, b"");
+            process.line = if process.function == 0 { 0 } else { PROCESS };
+        } else if let (Ok(file), Some(function)) =
+            (self.names.intern(title), self.functions.get_mut(process.function))
+        {
+            function.file = file;
+        }
     }
 
     /// Adds `by` samples to the stack of `frames`, from the root: its node. What does not fit is counted as truncated.

@@ -1,15 +1,15 @@
 //! The program: from the arguments to the exit status.
 
+use crate::children::{Family, Remarks};
 use crate::cli::{self, Action, Options};
-use crate::dump;
 use crate::error::{Error, Usage, errno_name, explain};
 use crate::locate::Interpreter;
 use crate::profile::Profile;
 use crate::python::threads::Which;
 use crate::python::versions;
 use crate::report::{Sink, folded, put_number};
-use crate::sampler::{Choice, Sampler};
-use crate::session::{Schedule, Session};
+use crate::sampler::Choice;
+use crate::session::Session;
 use crate::storage::Storage;
 use crate::sys::clock::{self, Nanos};
 use crate::sys::out::{File, Output};
@@ -39,6 +39,7 @@ fn complain(error: &Error<'_>) {
     let _ = out.finish(); // there is nowhere left to say so
 }
 
+#[inline(never)] // as above
 fn act<'a>(process: &Process, options: &Options<'a>) -> Result<i32, Error<'a>> {
     match options.action {
         Action::Help => print(cli::help),
@@ -54,6 +55,7 @@ fn print(text: fn(&mut dyn Sink)) -> Result<i32, Error<'static>> {
     Ok(0)
 }
 
+#[inline(never)] // as above
 fn observe<'a>(process: &Process, options: &Options<'a>) -> Result<i32, Error<'a>> {
     let mut storage = Storage::map().map_err(Error::Storage)?;
     let signals = clock::block_signals();
@@ -62,39 +64,30 @@ fn observe<'a>(process: &Process, options: &Options<'a>) -> Result<i32, Error<'a
         None => (Pid::from_raw(options.pid as i32).ok_or(Error::Usage(Usage::Target))?, None),
     };
     let ours = options.command.is_some();
-    let mut session = Session::new(pid, ours, storage.images(), signals);
-    let found = match session.find(options.abi) {
-        // An interpreter that has just been started has no thread yet.
-        Err(Error::NoThreads(_)) if !ours => session.wait(options.abi, Some(clock::now() + clock::SECOND)),
-        Err(_) if ours => session.wait(options.abi, None),
-        found => found,
-    };
-    let (remote, interpreter) = match found {
-        Ok(found) => found,
-        Err(error) => {
-            if ours {
-                session.exit_status(None);
-            }
-            return Err(error);
-        }
-    };
-    let file = early.map_or_else(|| open(options), Ok)?;
+    let (processes, samplers) = storage.processes(options.children);
+    let session = Session::new(pid, ours, !options.children, storage.images(), signals);
     let mut profile = storage.profile();
-    let prefetch = storage.prefetch(remote, interpreter.layout.frame.room);
-    let (codes, lists) = (storage.codes(), storage.lists());
-    let child = ours.then_some(pid);
-    let mut sampler = Sampler::new(pid, interpreter, choice(options), child, prefetch, codes, lists);
-    note_newer(&interpreter);
+    let mut family = Family::new(session, storage, options, choice(options), processes, samplers);
+    if let Err(error) = family.begin(&mut profile) {
+        if ours {
+            family.exit_status();
+        }
+        return Err(error);
+    }
+    let file = early.map_or_else(|| open(options), Ok)?;
     if options.action == Action::Dump {
-        return dump_once(pid, &mut sampler, &mut profile, options, file);
+        let mut out = Output::new(file);
+        if !family.dump(&mut profile, &mut out) && !options.children {
+            return Err(Error::NoThreads(pid.as_raw_nonzero().get() as u64));
+        }
+        return finish(options, &mut out);
     }
     let started = clock::now();
     sys::precise_sleep();
-    let schedule = Schedule { period: options.period, duration: options.duration };
-    session.run(&mut sampler, &mut profile, schedule, options.abi);
+    family.run(&mut profile);
     let elapsed = clock::now() - started;
-    report(options, &sampler, profile, elapsed, file)?;
-    Ok(if ours { session.exit_status(Some(&mut sampler)) } else { 0 })
+    report(options, &family.remarks(), profile, elapsed, file)?;
+    Ok(if ours { family.exit_status() } else { 0 })
 }
 
 /// Starts the command. Its output file is opened before, so that a mistake in it costs nothing.
@@ -129,44 +122,33 @@ fn choice(options: &Options<'_>) -> Choice {
     }
 }
 
-fn dump_once<'a>(
-    pid: Pid,
-    sampler: &mut Sampler,
-    profile: &mut Profile,
-    options: &Options<'a>,
-    file: File,
-) -> Result<i32, Error<'a>> {
-    let mut out = Output::new(file);
-    if !dump::write(pid, sampler, profile, &mut out) {
-        return Err(Error::NoThreads(pid.as_raw_nonzero().get() as u64));
-    }
-    finish(options, &mut out)
-}
-
 fn finish<'a>(options: &Options<'a>, out: &mut Output) -> Result<i32, Error<'a>> {
     let name = options.output.unwrap_or(b"standard output");
     out.finish().map_err(|errno| Error::Write(name, errno))?;
     Ok(0)
 }
 
+#[inline(never)] // as above
 fn report<'a>(
     options: &Options<'a>,
-    sampler: &Sampler,
+    remarks: &Remarks,
     profile: Profile,
     elapsed: Nanos,
     file: File,
 ) -> Result<i32, Error<'a>> {
     let mut words = Output::to(stderr());
-    if let Some(errno) = sampler.stop_refused() {
+    if let Some(errno) = remarks.refused {
         words.put(b"pyflame: threads may not be stopped (ptrace: ");
         words.put(errno_name(errno));
         words.put(b"), so sampling went on as with --nonblocking\n");
     }
-    if options.verbose {
-        put_interpreter(sampler.interpreter(), sampler.remote(), &mut words);
+    if remarks.left_out > 0 {
+        words.put(b"pyflame: processes left out: ");
+        put_number(remarks.left_out, &mut words);
+        words.put(b"\n");
     }
     if options.verbose || sys::is_terminal(stderr()) {
-        put_counts(&profile, sampler, elapsed, &mut words);
+        put_counts(&profile, remarks.reads, elapsed, &mut words);
     }
     let _ = words.finish();
     let mut out = Output::new(file);
@@ -174,15 +156,18 @@ fn report<'a>(
     finish(options, &mut out)
 }
 
-/// One line when the layout of this version was never seen before.
-fn note_newer(interpreter: &Interpreter) {
-    if versions::minor_of(interpreter.version) <= versions::NEWEST {
-        return;
-    }
+/// One line when the layout of this version was never seen before, and one about what was found.
+#[inline(never)] // its buffer makes a large frame
+pub fn say_found(pid: Pid, interpreter: &Interpreter, remote: &Remote, verbose: bool) {
     let mut out = Output::to(stderr());
-    out.put(b"pyflame: Python ");
-    put_version(interpreter, &mut out);
-    out.put(b" is newer than this program and read by the layout that it publishes itself\n");
+    if versions::minor_of(interpreter.version) > versions::NEWEST {
+        out.put(b"pyflame: Python ");
+        put_version(interpreter, &mut out);
+        out.put(b" is newer than this program and read by the layout that it publishes itself\n");
+    }
+    if verbose {
+        put_interpreter(pid, interpreter, remote, &mut out);
+    }
     let _ = out.finish();
 }
 
@@ -194,8 +179,10 @@ fn put_version(interpreter: &Interpreter, out: &mut dyn Sink) {
     }
 }
 
-fn put_interpreter(interpreter: &Interpreter, remote: &Remote, out: &mut dyn Sink) {
-    out.put(b"pyflame: Python ");
+fn put_interpreter(pid: Pid, interpreter: &Interpreter, remote: &Remote, out: &mut dyn Sink) {
+    out.put(b"pyflame: pid ");
+    put_number(pid.as_raw_nonzero().get() as u64, out);
+    out.put(b": Python ");
     put_version(interpreter, out);
     out.put(if interpreter.free_threaded { b" free-threaded, found by " } else { b", found by " });
     out.put(interpreter.how);
@@ -206,7 +193,7 @@ fn put_interpreter(interpreter: &Interpreter, remote: &Remote, out: &mut dyn Sin
     });
 }
 
-fn put_counts(profile: &Profile, sampler: &Sampler, elapsed: Nanos, out: &mut dyn Sink) {
+fn put_counts(profile: &Profile, reads: u64, elapsed: Nanos, out: &mut dyn Sink) {
     let counts = &profile.counts;
     out.put(b"pyflame: ");
     put_number(counts.samples, out);
@@ -226,6 +213,6 @@ fn put_counts(profile: &Profile, sampler: &Sampler, elapsed: Nanos, out: &mut dy
     put_other(counts.stopped, b" stops");
     put_other(counts.truncated, b" stacks that did not fit");
     put_other(counts.names_full, b" names that did not fit");
-    put_other(sampler.remote().calls(), b" reads");
+    put_other(reads, b" reads");
     out.put(b"\n");
 }

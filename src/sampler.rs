@@ -65,6 +65,8 @@ pub struct Choice {
 /// Samples one process.
 pub struct Sampler {
     pid: Pid,
+    /// Where there are several processes: what stands below all stacks of this one.
+    root: Option<Frame>,
     interpreter: Interpreter,
     choice: Choice,
     prefetch: Prefetch<Remote>,
@@ -179,6 +181,7 @@ impl Sampler {
     ) -> Sampler {
         Sampler {
             pid,
+            root: None,
             interpreter,
             choice,
             prefetch,
@@ -231,6 +234,25 @@ impl Sampler {
         self.stopper.ended()
     }
 
+    /// Puts `root` below all stacks. None: the process has ended, and another may follow.
+    pub fn set_root(&mut self, root: Option<Frame>) {
+        self.root = root;
+    }
+
+    /// Whether another process may follow: one without a root has ended, and no thread of it is waited for.
+    pub fn is_free(&self) -> bool {
+        self.root.is_none() && !self.waits_for_stop()
+    }
+
+    /// Goes on with another process, in the same storage. `child`: if it is one that we started ourselves.
+    pub fn turn_to(&mut self, pid: Pid, child: Option<Pid>, remote: Remote, interpreter: Interpreter) {
+        self.pid = pid;
+        self.history = History::new(self.choice.mode);
+        self.stopper = Stopper::new(self.choice.mode != Mode::Nonblocking, child);
+        (self.called, self.fruitless, self.patience) = (None, 0, FRUITLESS);
+        self.read_anew(remote, interpreter);
+    }
+
     /// Goes on with what the process is now: another program, or the same one begun anew.
     #[inline(never)] // for the moves of `interpreter`, which would be one of each field
     pub fn adopt(&mut self, remote: Remote, interpreter: Interpreter) {
@@ -240,6 +262,11 @@ impl Sampler {
             self.patience = self.patience.saturating_mul(2);
             return;
         }
+        self.read_anew(remote, interpreter);
+    }
+
+    #[inline(never)] // as above
+    fn read_anew(&mut self, remote: Remote, interpreter: Interpreter) {
         self.prefetch.adopt(remote, interpreter.layout.frame.room);
         self.codes.forget();
         self.only = None;
@@ -309,7 +336,7 @@ impl Sampler {
             return false;
         }
         let cut = self.cut.then(|| Frame { function: profile.function(b"", b"(truncated)"), line: 0 });
-        let node = profile.count(cut.into_iter().chain(self.frames()), 1);
+        let node = profile.count(self.root.into_iter().chain(cut).chain(self.frames()), 1);
         if let Some(node) = node.filter(|_| self.believe)
             && self.unsettled.push(node).is_err()
         {

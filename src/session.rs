@@ -1,20 +1,17 @@
-//! The life of a target while it is sampled: from finding its interpreter, through `exec` and the end of the time, to
-//! its own end. Owns what has to be made anew when the target changes; knows nothing of what is counted.
+//! The time from one sample to the next, and what ends it: a signal, or the end of the process that it is all about.
+//! Finds interpreters; knows nothing of what is counted.
 
 use crate::error::Error;
 use crate::locate::{Interpreter, locate};
 use crate::profile::Profile;
-use crate::sampler::{Sampled, Sampler};
+use crate::sampler::Sampler;
+use crate::sys::children::Stat;
 use crate::sys::clock::{self, Nanos, SECOND, SIGCHLD, Signals};
-use crate::sys::proc::executable_id;
 use crate::sys::remote::Remote;
 use crate::target::{self, Images};
-use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, test_kill_process, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, waitpid};
 
-/// Time from one look for an interpreter to the next: at first, and at most.
-const SOON: Nanos = SECOND / 1000;
-const LATER: Nanos = SECOND / 50;
-/// Without sleeps, signals are attended to so often.
+/// Where there is no sleep between samples, signals are attended to so often.
 const ATTEND: Nanos = SECOND / 1000;
 /// A target that ends during a longer sleep is noticed after so long.
 const NOTICE: Nanos = SECOND / 25;
@@ -28,131 +25,79 @@ pub struct Schedule {
     pub duration: Option<Nanos>,
 }
 
+impl Schedule {
+    /// Goes on to the next `deadline`, past those that were missed. Whether that is behind the `end`.
+    pub fn is_over(&self, deadline: &mut Nanos, end: Option<Nanos>, profile: &mut Profile) -> bool {
+        *deadline += self.period;
+        let now = clock::now();
+        // What would have come after the end is not missed.
+        let until = now.min(end.unwrap_or(now));
+        if *deadline < until && self.period > 0 {
+            let late = (until - *deadline) / self.period;
+            profile.counts.missed += late;
+            *deadline += late * self.period;
+        }
+        end.is_some_and(|end| now.max(*deadline) >= end)
+    }
+}
+
 /// A process under observation.
 pub struct Session {
     pid: Pid,
     /// We started it.
     ours: bool,
+    /// Its end ends the session.
+    alone: bool,
     images: Images,
     signals: Signals,
     status: Option<WaitStatus>,
     /// Somebody wants us to end.
     asked_to_end: bool,
+    /// When to look for signals although there is nothing to wait for.
+    attend: Nanos,
 }
 
 impl Session {
-    /// Observes `pid`.
-    pub fn new(pid: Pid, ours: bool, images: Images, signals: Signals) -> Session {
-        Session { pid, ours, images, signals, status: None, asked_to_end: false }
+    /// Observes `pid`. Unless it is `alone`, others may live on when it has ended.
+    pub fn new(pid: Pid, ours: bool, alone: bool, images: Images, signals: Signals) -> Session {
+        Session { pid, ours, alone, images, signals, status: None, asked_to_end: false, attend: 0 }
     }
 
-    /// Its memory and its interpreter, as they are now.
-    pub fn find(&mut self, abi: Option<u16>) -> Result<(Remote, Interpreter), Error<'static>> {
-        let remote = target::open(self.pid)?;
-        let pid = self.pid.as_raw_nonzero().get() as u64;
-        self.images.read(self.pid).map_err(|errno| Error::Denied(pid, errno))?;
-        let interpreter = locate(self.pid, &remote, &self.images, abi)?;
+    /// The memory and the interpreter of a process, as they are now.
+    #[inline(never)] // for its frame, in which every address takes longer instructions
+    pub fn find(&mut self, pid: Pid, abi: Option<u16>) -> Result<(Remote, Interpreter), Error<'static>> {
+        let remote = target::open(pid)?;
+        let number = pid.as_raw_nonzero().get() as u64;
+        self.images.read(pid).map_err(|errno| Error::Denied(number, errno))?;
+        let interpreter = locate(pid, &remote, &self.images, abi)?;
         Ok((remote, interpreter))
     }
 
-    /// Waits until it has an interpreter that has begun to run. Errors: the last reason why there was none, when it
-    /// ended before, or `until` came.
-    pub fn wait(
-        &mut self,
-        abi: Option<u16>,
-        until: Option<Nanos>,
-    ) -> Result<(Remote, Interpreter), Error<'static>> {
-        let mut pause = SOON;
-        loop {
-            let error = match self.find(abi) {
-                Ok(found) => return Ok(found),
-                Err(error) => error,
-            };
-            let next = clock::now() + pause;
-            if self.has_ended() || self.sleep(next, None) || until.is_some_and(|until| until <= next) {
-                return Err(error);
-            }
-            pause = (2 * pause).min(LATER);
-        }
+    /// The process.
+    pub fn pid(&self) -> Pid {
+        self.pid
     }
 
-    /// Samples until the time is over, the target is gone, or somebody wants us to end.
-    pub fn run(
-        &mut self,
-        sampler: &mut Sampler,
-        profile: &mut Profile,
-        schedule: Schedule,
-        abi: Option<u16>,
-    ) {
-        self.sample(sampler, profile, schedule, abi);
-        sampler.finish(profile);
-    }
-
-    fn sample(&mut self, sampler: &mut Sampler, profile: &mut Profile, schedule: Schedule, abi: Option<u16>) {
-        let started = clock::now();
-        let end = schedule.duration.map(|duration| started.saturating_add(duration));
-        let mut deadline = started;
-        let mut identity = (executable_id(self.pid), started);
-        let mut attend = started;
-        if schedule.duration != Some(0) {
-            sampler.acquaint(profile);
-        }
-        loop {
-            let lost = match sampler.sample(profile) {
-                Sampled::Counted => self.runs_another(&mut identity),
-                Sampled::Lost => true,
-            };
-            if lost {
-                if self.has_ended() {
-                    return sampler.forget_fruitless(profile);
-                }
-                match self.wait(abi, end) {
-                    Ok((remote, interpreter)) => sampler.adopt(remote, interpreter),
-                    Err(_) => return,
-                }
-                identity = (executable_id(self.pid), clock::now());
-            }
-            deadline += schedule.period;
-            let now = clock::now();
-            // What would have come after the end is not missed.
-            let until = now.min(end.unwrap_or(now));
-            if deadline < until && schedule.period > 0 {
-                let late = (until - deadline) / schedule.period;
-                profile.counts.missed += late;
-                deadline += late * schedule.period;
-            }
-            if end.is_some_and(|end| deadline.max(now) >= end) {
-                return;
-            }
-            if deadline > now || now >= attend {
-                attend = now + ATTEND;
-                if self.sleep(deadline, Some(sampler)) {
-                    return;
-                }
-            }
-        }
-    }
-
-    /// Whether it has called `exec` since the last look, which is taken twice a second.
-    fn runs_another(&self, (identity, looked): &mut (u64, Nanos)) -> bool {
-        let now = clock::now();
-        if now < *looked + SECOND / 2 {
-            return false;
-        }
-        *looked = now;
-        executable_id(self.pid) != *identity
+    /// `pid`, if that is the process and we started it.
+    pub fn child(&self, pid: Pid) -> Option<Pid> {
+        (self.ours && self.pid == pid).then_some(pid)
     }
 
     /// Sleeps until `deadline`. True when there is no reason to go on: it has ended, or we shall.
-    fn sleep(&mut self, deadline: Nanos, mut sampler: Option<&mut Sampler>) -> bool {
+    pub fn sleep(&mut self, deadline: Nanos, samplers: &mut [Option<&mut Sampler>]) -> bool {
+        let now = clock::now();
+        if deadline <= now && now < self.attend {
+            return self.asked_to_end;
+        }
+        self.attend = now + ATTEND;
         loop {
             let slice = deadline.min(clock::now() + NOTICE);
             // Each stop sends a SIGCHLD, too, which mostly is of no interest.
-            let waits = self.ours || sampler.as_deref().is_some_and(Sampler::waits_for_stop);
+            let waits = self.ours || samplers.iter().flatten().any(|sampler| sampler.waits_for_stop());
             let signals = if waits { self.signals } else { self.signals.but(SIGCHLD) };
             match clock::sleep_until(slice, signals) {
                 Some(signal) if signal.number == SIGCHLD => {
-                    if let Some(sampler) = sampler.as_deref_mut() {
+                    for sampler in samplers.iter_mut().flatten() {
                         sampler.attend();
                         self.status = self.status.or(sampler.ended());
                     }
@@ -179,15 +124,13 @@ impl Session {
             let status = waitpid(Some(self.pid), WaitOptions::NOHANG).ok().flatten();
             self.status = status.map(|(_, status)| status).filter(|status| !status.stopped());
         }
-        self.status.is_some()
-            || !self.ours && (test_kill_process(self.pid).is_err() || target::is_zombie(self.pid))
+        self.status.is_some() || !self.ours && self.alone && Stat::of(self.pid).is_none_or(|stat| stat.ended)
     }
 
     /// Waits for the end of a process that we started: its status as a shell gives it.
-    pub fn exit_status(&mut self, sampler: Option<&mut Sampler>) -> i32 {
-        let mut sampler = sampler;
+    pub fn exit_status(&mut self, samplers: &mut [Option<&mut Sampler>]) -> i32 {
         while !self.has_ended() {
-            self.sleep(clock::now() + SECOND, sampler.as_deref_mut());
+            self.sleep(clock::now() + SECOND, samplers);
         }
         let Some(status) = self.status else { return 0 };
         status.exit_status().or_else(|| Some(128 + status.terminating_signal()?)).unwrap_or(0)

@@ -1,13 +1,18 @@
 //! All memory that the program ever uses: a handful of regions, mapped once. Each bound is here.
 
+use crate::children::Process;
+use crate::locate::Interpreter;
 use crate::prefetch::{self, Prefetch};
 use crate::profile::{self, Profile};
 use crate::python::code::{self, Codes};
-use crate::sampler;
+use crate::sampler::{self, Choice, Sampler};
 use crate::sys::region::Arena;
 use crate::sys::remote::Remote;
+use crate::table::List;
 use crate::target::Images;
+use core::mem::MaybeUninit;
 use rustix::io::Errno;
+use rustix::process::Pid;
 
 /// Frames of one stack. Deeper ones keep their innermost frames.
 const DEPTH: usize = 1 << 14;
@@ -27,11 +32,15 @@ const NODES: usize = 1 << 22;
 /// Code objects and positions in them that are remembered.
 const CODES: usize = 1 << 14;
 const POSITIONS: usize = 1 << 16;
+/// Processes with children, and those of them that can be sampled at the same time.
+const PROCESSES: usize = 1 << 12;
+const SAMPLED: usize = 256;
 /// Slots of an index, for each item it takes.
 const SLOTS: usize = 4;
 
-/// What all of it takes of the address space, in bytes.
+/// What all of it takes of the address space, in bytes, and what the sampler of one more process takes.
 const ADDRESS_SPACE: usize = 384 << 20;
+const ONE_MORE: usize = 96 << 20;
 
 /// Hands out the regions, each once.
 pub struct Storage {
@@ -42,6 +51,37 @@ impl Storage {
     /// Maps them.
     pub fn map() -> Result<Storage, Errno> {
         Ok(Storage { arena: Arena::map(ADDRESS_SPACE)? })
+    }
+
+    /// Maps what one more sampler needs.
+    pub fn grow(&mut self) -> Result<(), Errno> {
+        self.arena = Arena::map(ONE_MORE)?;
+        Ok(())
+    }
+
+    /// A sampler of process `pid`. `child`: if it is one that we started ourselves.
+    pub fn sampler(
+        &mut self,
+        pid: Pid,
+        remote: Remote,
+        interpreter: &Interpreter,
+        choice: Choice,
+        child: Option<Pid>,
+    ) -> Option<&'static mut Sampler> {
+        let prefetch = self.prefetch(remote, interpreter.layout.frame.room);
+        let codes = self.codes();
+        // On a page with the beginning of a list, which is used anyway.
+        let place = self.arena.region::<MaybeUninit<Sampler>>(1);
+        let lists = self.lists();
+        let sampler = Sampler::new(pid, *interpreter, choice, child, prefetch, codes, lists);
+        Some(place.first_mut()?.write(sampler))
+    }
+
+    /// A list of processes, of one or of all that there may be, and room for their samplers.
+    pub fn processes(&mut self, all: bool) -> (List<Process>, &'static mut [Option<&'static mut Sampler>]) {
+        let (processes, sampled) = if all { (PROCESSES, SAMPLED) } else { (1, 1) };
+        let samplers = self.arena.region(sampled);
+        (List::new(self.arena.region(processes)), samplers)
     }
 
     /// The images of the target.
@@ -66,7 +106,7 @@ impl Storage {
     }
 
     /// The memory of a target whose frames have `room` behind them.
-    pub fn prefetch(&mut self, remote: Remote, room: u16) -> Prefetch<Remote> {
+    fn prefetch(&mut self, remote: Remote, room: u16) -> Prefetch<Remote> {
         let arena = &mut self.arena;
         let storage = prefetch::Storage {
             pages: arena.region(PAGES),
@@ -77,7 +117,7 @@ impl Storage {
     }
 
     /// The code objects, of which none is known yet.
-    pub fn codes(&mut self) -> Codes {
+    fn codes(&mut self) -> Codes {
         let arena = &mut self.arena;
         Codes::new(code::Storage {
             known: arena.region(CODES),
@@ -93,7 +133,7 @@ impl Storage {
     }
 
     /// The lists of the sampler.
-    pub fn lists(&mut self) -> sampler::Storage {
+    fn lists(&mut self) -> sampler::Storage {
         let arena = &mut self.arena;
         sampler::Storage {
             threads: arena.region(THREADS),
@@ -114,8 +154,15 @@ mod tests {
         let remote = Remote::new(rustix::process::getpid(), None);
         storage.images();
         storage.profile();
+        storage.processes(true);
         storage.prefetch(remote, 0);
         storage.codes();
         assert_eq!(storage.lists().path.len(), DEPTH);
+        storage.arena.region::<MaybeUninit<Sampler>>(1);
+        storage.grow().expect("address space");
+        storage.prefetch(Remote::new(rustix::process::getpid(), None), 0);
+        storage.codes();
+        storage.arena.region::<MaybeUninit<Sampler>>(1);
+        storage.lists();
     }
 }

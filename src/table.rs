@@ -46,6 +46,16 @@ impl<T: Copy> List<T> {
         self.items_mut().get_mut(id as usize)
     }
 
+    /// Takes item `id` out: the last one gets its number.
+    pub fn swap_remove(&mut self, id: u32) {
+        if let Some(&last) = self.items().last()
+            && let Some(item) = self.get_mut(id)
+        {
+            *item = last;
+            self.len -= 1;
+        }
+    }
+
     /// Keeps the first `len` items.
     pub fn truncate(&mut self, len: usize) {
         self.len = self.len.min(len);
@@ -232,6 +242,14 @@ mod tests {
         assert_eq!(list.items(), [7, 8]);
         list.truncate(1);
         assert_eq!(list.get(1), None);
+        list.push(8).unwrap();
+        list.swap_remove(2);
+        assert_eq!(list.items(), [7, 8]);
+        list.swap_remove(0);
+        assert_eq!(list.items(), [8]);
+        list.swap_remove(0);
+        list.swap_remove(0);
+        assert!(list.is_empty());
     }
 
     #[test]

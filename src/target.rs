@@ -3,7 +3,7 @@
 use crate::error::Error;
 use crate::maps::{Lines, Mapping, hex};
 use crate::memory::{Addr, Memory as _, Span};
-use crate::sys::proc::{self, Path, READ, read_file};
+use crate::sys::proc::{self, Path, READ, read_of};
 use crate::sys::remote::Remote;
 use crate::text::leading_decimal;
 use rustix::fs::readlinkat_raw;
@@ -59,11 +59,13 @@ impl Images {
     }
 
     /// The last part of its path.
+    #[inline(never)] // smaller
     pub fn name(&self, image: &Mapped) -> &[u8] {
         self.names.get(image.name as usize..image.path.1 as usize).unwrap_or_default()
     }
 
     /// Its path, as seen from the target's root or from ours. Empty where only the last part was kept.
+    #[inline(never)] // smaller
     pub fn path(&self, image: &Mapped) -> &[u8] {
         self.names.get(image.path.0 as usize..image.path.1 as usize).unwrap_or_default()
     }
@@ -134,7 +136,7 @@ fn executable(pid: Pid, into: &mut [u8]) -> &[u8] {
 pub fn open(pid: Pid) -> Result<Remote, Error<'static>> {
     let number = pid.as_raw_nonzero().get() as u64;
     let mut stat = [0; 1024];
-    match read_file(&Path::new(pid, &[b"stat"]), &mut stat) {
+    match read_of(pid, 0, b"stat", &mut stat) {
         Ok(stat) => look_at_stat(number, stat)?,
         Err(Errno::NOENT) if test_kill_process(pid) == Err(Errno::SRCH) => {
             return Err(Error::NoProcess(number));
@@ -180,26 +182,18 @@ pub fn is_thread(pid: Pid, tid: u32) -> Option<Pid> {
     Pid::from_raw(tid as i32)
 }
 
-/// Whether `pid` has ended and waits for its parent, or is gone.
-pub fn is_zombie(pid: Pid) -> bool {
-    let mut stat = [0; 1024];
-    let stat = read_file(&Path::new(pid, &[b"stat"]), &mut stat);
-    stat.is_ok_and(|stat| look_at_stat(0, stat) == Err(Error::Zombie(0)))
-}
-
 /// Whether thread `tid` runs or is ready to (state R of proc_pid_stat(5)).
 pub fn on_processor(pid: Pid, tid: Pid) -> bool {
     let mut buffer = [0; 512];
-    let path = Path::of_thread(pid, tid.as_raw_nonzero().get() as u32, b"stat");
-    let stat = read_file(&path, &mut buffer).unwrap_or_default();
+    let tid = tid.as_raw_nonzero().get() as u32;
+    let stat = read_of(pid, tid, b"stat", &mut buffer).unwrap_or_default();
     behind_name(stat).starts_with(b"R")
 }
 
 /// The first argument of the system call in which thread `tid` waits (proc_pid_syscall(5)): for a lock its address.
 pub fn waits_at(pid: Pid, tid: Pid) -> Option<Addr> {
     let mut buffer = [0; 256];
-    let path = Path::of_thread(pid, tid.as_raw_nonzero().get() as u32, b"syscall");
-    let call = read_file(&path, &mut buffer).ok()?;
+    let call = read_of(pid, tid.as_raw_nonzero().get() as u32, b"syscall", &mut buffer).ok()?;
     let argument = call.split(|&b| b == b' ').nth(1)?;
     hex(argument.strip_prefix(b"0x")?).map(Addr)
 }

@@ -21,7 +21,7 @@ struct Floor {
     may_use: &'static [&'static str],
 }
 
-const WORDS: &[&str] = &["elf", "maps", "memory", "paged", "prefetch", "profile", "table", "text"];
+const WORDS: &[&str] = &["elf", "maps", "memory", "paged", "prefetch", "profile", "table", "text", "title"];
 
 /// Fake targets for unit tests; only tests are built with it.
 const TESTING: &str = "testing";
@@ -34,11 +34,12 @@ const FLOORS: [Floor; 6] = [
     Floor { modules: &["report"], may_use: &["report"] },
     Floor {
         modules: &[
-            "cli", "dump", "error", "locate", "program", "sampler", "session", "stopper", "storage", "target",
+            "children", "cli", "dump", "error", "locate", "program", "sampler", "session", "stopper",
+            "storage", "target",
         ],
         may_use: &[
-            "cli", "dump", "error", "locate", "program", "python", "report", "sampler", "session", "stopper",
-            "storage", "sys", "target",
+            "children", "cli", "dump", "error", "locate", "program", "python", "report", "sampler",
+            "session", "stopper", "storage", "sys", "target",
         ],
     },
 ];

@@ -8,7 +8,7 @@
 
 use super::escape::{self, Notation};
 use super::{Sink, put_number};
-use crate::profile::{Frame, Profile, Window};
+use crate::profile::{Frame, PROCESS, Profile, Window};
 
 /// Writes `profile`, in the order of `LC_ALL=C sort`. `lines`: with line numbers.
 pub fn write(profile: Profile, lines: bool, out: &mut dyn Sink) {
@@ -35,9 +35,12 @@ impl Sink for Window {
     }
 }
 
-/// `file:function:line`, or without the line.
+/// `file:function:line`, or without the line; of a process nothing but its title.
 pub fn put_frame(profile: &Profile, frame: Frame, lines: bool, out: &mut dyn Sink) {
     let (file, name) = profile.function_names(frame.function);
+    if frame.line == PROCESS {
+        return escape::put(out, Notation::FoldedFile, file);
+    }
     // What we say ourselves stands in brackets and in no file. No function is called so.
     if !file.is_empty() || !name.starts_with(b"(") {
         escape::put(out, Notation::FoldedFile, file);

@@ -1,5 +1,6 @@
 //! Linux, and nothing of Python: every effect that the program has. All `unsafe` is in here and in the entry point.
 
+pub mod children;
 pub mod clock;
 pub mod file;
 pub mod mem;

@@ -73,8 +73,15 @@ pub fn read_file<'a>(path: &Path, into: &'a mut [u8]) -> Result<&'a [u8], Errno>
     Ok(into.get(..len).unwrap_or_default())
 }
 
+/// Reads file `name` of process `pid`, or of its thread `tid` unless that is 0, into `into`: the part that it filled.
+#[inline(never)] // the path makes a large frame, in which every address takes longer instructions
+pub fn read_of<'a>(pid: Pid, tid: u32, name: &[u8], into: &'a mut [u8]) -> Result<&'a [u8], Errno> {
+    let path = if tid == 0 { Path::new(pid, &[name]) } else { Path::of_thread(pid, tid, name) };
+    read_file(&path, into)
+}
+
 /// Calls `visit` with every number that names an entry of the directory `path`, such as the threads in `task`.
-pub fn numbers(path: &Path, mut visit: impl FnMut(u64)) -> Result<(), Errno> {
+pub fn numbers(path: &Path, visit: &mut dyn FnMut(u64)) -> Result<(), Errno> {
     let dir = open(path, OFlags::CLOEXEC | OFlags::DIRECTORY)?;
     let mut buffer = [core::mem::MaybeUninit::uninit(); 4096];
     let mut entries = RawDir::new(dir, &mut buffer);
@@ -88,6 +95,7 @@ pub fn numbers(path: &Path, mut visit: impl FnMut(u64)) -> Result<(), Errno> {
 
 /// A number that tells the program that `pid` runs from another one: its inode and its device. 0 when that may not be
 /// known.
+#[inline(never)] // for its path
 pub fn executable_id(pid: Pid) -> u64 {
     let stat = rustix::fs::stat(Path::new(pid, &[b"exe"]).c_str());
     stat.map_or(0, |stat| stat.st_ino ^ stat.st_dev.rotate_left(32))
@@ -97,7 +105,7 @@ pub fn executable_id(pid: Pid) -> u64 {
 /// proc_pid_status(5), in hexadecimal).
 pub fn signal_pending(tid: Pid) -> bool {
     let mut buffer = [0; 2048];
-    let status = read_file(&Path::new(tid, &[b"status"]), &mut buffer).unwrap_or_default();
+    let status = read_of(tid, 0, b"status", &mut buffer).unwrap_or_default();
     let field = |name: &[u8]| {
         let line = status.split(|&b| b == b'\n').find_map(|line| line.strip_prefix(name));
         let digits = line.unwrap_or_default().iter().filter_map(|&b| (b as char).to_digit(16));
@@ -134,11 +142,11 @@ mod tests {
     fn our_own_threads_are_numbers() {
         let pid = rustix::process::getpid();
         let mut threads = Vec::new();
-        numbers(&Path::new(pid, &[b"task"]), |number| threads.push(number)).unwrap();
+        numbers(&Path::new(pid, &[b"task"]), &mut |number| threads.push(number)).unwrap();
         assert!(threads.contains(&(rustix::thread::gettid().as_raw_nonzero().get() as u64)));
         assert!(!signal_pending(rustix::thread::gettid()));
         let none = Path::new(pid, &[b"nothing"]);
-        assert_eq!(numbers(&none, |_| panic!()).err(), Some(Errno::NOENT));
+        assert_eq!(numbers(&none, &mut |_| panic!()).err(), Some(Errno::NOENT));
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod nr {
     pub const CLONE: usize = 56;
     pub const EXECVE: usize = 59;
     pub const EXIT_GROUP: usize = 231;
+    pub const KCMP: usize = 312;
     pub const PIPE2: usize = 293;
     pub const PROCESS_VM_READV: usize = 310;
     pub const PTRACE: usize = 101;
@@ -26,6 +27,7 @@ pub mod nr {
     pub const CLONE: usize = 220;
     pub const EXECVE: usize = 221;
     pub const EXIT_GROUP: usize = 94;
+    pub const KCMP: usize = 272;
     pub const PIPE2: usize = 59;
     pub const PROCESS_VM_READV: usize = 270;
     pub const PTRACE: usize = 117;

@@ -9,7 +9,7 @@ use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
 ///
 /// # Safety
 /// Every bit pattern of zeros must be a value of the type.
-pub unsafe trait Zeroed: Copy {}
+pub unsafe trait Zeroed {}
 
 macro_rules! zeroed {
     ($($int:ty)*) => {$(
@@ -27,6 +27,7 @@ macro_rules! zeroed_structs {
     )*};
 }
 zeroed_structs!(
+    crate::children::Process
     crate::memory::Span
     crate::prefetch::Page
     crate::profile::Frame
@@ -40,6 +41,12 @@ zeroed_structs!(
     crate::python::threads::Thread
     crate::target::Mapped
 );
+// SAFETY: none is what zero bytes are in place of a reference (core::option, "Representation").
+unsafe impl<T> Zeroed for Option<&'static mut T> {}
+
+// SAFETY: whatever its bytes are, it need not be a value.
+unsafe impl<T> Zeroed for mem::MaybeUninit<T> {}
+
 // SAFETY: as the two parts.
 unsafe impl<A: Zeroed, B: Zeroed> Zeroed for (A, B) {}
 
@@ -87,7 +94,8 @@ mod tests {
         assert_eq!(arena.region::<u64>(3), [0; 3]);
         let next = arena.region::<u32>(1).as_ptr() as usize;
         assert_eq!(next % 64, 0);
-        assert_eq!(arena.region::<u8>(4096 - 2 * 64).len(), 4096 - 2 * 64);
+        assert!(arena.region::<Option<&'static mut u8>>(3).iter().all(Option::is_none));
+        assert_eq!(arena.region::<u8>(4096 - 3 * 64).len(), 4096 - 3 * 64);
         assert_eq!(arena.region::<u8>(0), []);
     }
 

@@ -3,6 +3,7 @@
 //! ```text
 //! (idle) 12
 //! a\x3b.py:main:3;b.py:work:14 7            folded: root first, then the number of samples
+//! pid 12 gunicorn: worker;a.py:main:3 2     the same of several processes
 //!
 //! 140737352963328*: 4711 python running     a dump: newest frame first, threads apart by an empty line
 //! b.py:work:14
@@ -155,7 +156,11 @@ fn lines(bytes: &[u8]) -> Result<Vec<&str>, String> {
 }
 
 fn frames(stack: &str) -> Result<Vec<Frame>, String> {
-    stack.split(';').map(frame).collect()
+    // In a profile of several processes the first is the process, `pid 12 title`, and has neither function nor line.
+    let title = stack.split(';').next().filter(|first| first.starts_with("pid "));
+    let process = title.map(|title| Ok(Frame { file: unescape(title)?, function: Vec::new(), line: 0 }));
+    let skipped = usize::from(process.is_some());
+    process.into_iter().chain(stack.split(';').skip(skipped).map(frame)).collect()
 }
 
 /// `file:function:line`; a colon in the function's name is escaped, one in the file's need not be.

@@ -2,6 +2,7 @@
 
 mod blocked;
 mod calls;
+mod children;
 mod churn;
 mod contract;
 mod deleted;
@@ -47,7 +48,7 @@ pub enum Extent {
 }
 
 /// All groups, in the order in which they run.
-pub const GROUPS: [Group; 12] = [
+pub const GROUPS: [Group; 13] = [
     Group { name: "blocked", run: blocked::run, on: Extent::Every },
     Group { name: "deleted", run: deleted::run, on: Extent::Every },
     Group { name: "spin", run: spin::run, on: Extent::Every },
@@ -57,6 +58,7 @@ pub const GROUPS: [Group; 12] = [
     Group { name: "many", run: many::run, on: Extent::EachBuild },
     Group { name: "longtable", run: longtable::run, on: Extent::EachBuild },
     Group { name: "calls", run: calls::run, on: Extent::EachBuild },
+    Group { name: "children", run: children::run, on: Extent::EachBuild },
     Group { name: "ending", run: ending::run, on: Extent::EachBuild },
     Group { name: "signals", run: ending::signals, on: Extent::One },
     Group { name: "contract", run: contract::run, on: Extent::One },
