@@ -13,7 +13,7 @@ fn main() {
         "-nostdlib",
         "-static-pie",
         "-Wl,-e,pyflame_start",
-        "-Wl,--build-id=none,-z,norelro,-z,noseparate-code",
+        "-Wl,--build-id=none,-z,norelro,-z,noseparate-code,-z,pack-relative-relocs",
     ] {
         println!("cargo::rustc-link-arg-bins={arg}");
     }

@@ -56,19 +56,24 @@ const R_RELATIVE: u64 = 1027; // R_AARCH64_RELATIVE
 const DT_NULL: usize = 0;
 const DT_RELA: usize = 7;
 const DT_RELASZ: usize = 8;
+const DT_RELRSZ: usize = 35;
+const DT_RELR: usize = 36;
 
 /// Adds the load address to every word that needs it. Until it has run nothing may be called that could be
 /// reached through the global offset table, so it is written with operations on raw pointers alone.
 #[inline(always)]
 unsafe fn relocate(base: usize, mut dynamic: *const [usize; 2]) {
     let (mut table, mut size) = (0usize, 0usize);
-    // SAFETY: the linker ends `_DYNAMIC` with DT_NULL; its RELA table lies within the image, and each entry of
-    // type RELATIVE names a writable word of the image.
+    let (mut packed, mut packed_size) = (0usize, 0usize);
+    // SAFETY: the linker ends `_DYNAMIC` with DT_NULL; its tables lie within the image, and each entry of type
+    // RELATIVE, like each word that the packed table stands for, is a writable word of the image.
     unsafe {
         while (*dynamic)[0] != DT_NULL {
             match (*dynamic)[0] {
                 DT_RELA => table = base + (*dynamic)[1],
                 DT_RELASZ => size = (*dynamic)[1],
+                DT_RELR => packed = base + (*dynamic)[1],
+                DT_RELRSZ => packed_size = (*dynamic)[1],
                 _ => {}
             }
             dynamic = dynamic.add(1);
@@ -79,6 +84,36 @@ unsafe fn relocate(base: usize, mut dynamic: *const [usize; 2]) {
             let [offset, info, addend] = *entry;
             if info == R_RELATIVE {
                 *((base + offset as usize) as *mut usize) = base + addend as usize;
+            }
+            entry = entry.add(1);
+        }
+        relocate_packed(base, packed as *const usize, (packed + packed_size) as *const usize);
+    }
+}
+
+/// The same where the linker could pack the table (SHT_RELR of the System V ABI): an even entry is the place of a word;
+/// an odd one tells by its upper 63 bits which of the 63 words behind the last ones are meant, too.
+///
+/// # Safety
+/// What the entries stand for are writable words of the image.
+#[inline(always)]
+unsafe fn relocate_packed(base: usize, mut entry: *const usize, end: *const usize) {
+    let mut place = base as *mut usize;
+    // SAFETY: as the caller says.
+    unsafe {
+        while entry < end {
+            let (mut bits, mut left) = (*entry, 63);
+            if bits & 1 == 0 {
+                place = (base + bits) as *mut usize;
+                (bits, left) = (0b10, 1);
+            }
+            while left > 0 {
+                bits >>= 1;
+                if bits & 1 == 1 {
+                    *place += base;
+                }
+                place = place.wrapping_add(1);
+                left -= 1;
             }
             entry = entry.add(1);
         }
