@@ -23,6 +23,7 @@
 #[cfg(test)]
 extern crate std;
 pub mod cli;
+pub mod denial;
 pub mod elf;
 pub mod error;
 pub mod locate;
@@ -38,6 +39,7 @@ pub mod table;
 pub mod target;
 pub mod text;
 
+mod check;
 mod dump;
 mod program;
 mod sampler;

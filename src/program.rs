@@ -1,8 +1,10 @@
 //! The program: from the arguments to the exit status.
 
+use crate::check;
 use crate::cli::{self, Action, Options};
+use crate::denial::{self, Refused};
 use crate::dump;
-use crate::error::{Error, Usage, errno_name, explain};
+use crate::error::{Error, explain};
 use crate::locate::Interpreter;
 use crate::profile::Profile;
 use crate::python::threads::Which;
@@ -43,7 +45,7 @@ fn act<'a>(process: &Process, options: &Options<'a>) -> Result<i32, Error<'a>> {
     match options.action {
         Action::Help => print(cli::help),
         Action::Version => print(cli::version),
-        Action::Dump | Action::Sample => observe(process, options),
+        Action::Check | Action::Dump | Action::Sample => observe(process, options),
     }
 }
 
@@ -59,17 +61,11 @@ fn observe<'a>(process: &Process, options: &Options<'a>) -> Result<i32, Error<'a
     let signals = clock::block_signals();
     let (pid, early) = match options.command {
         Some(first) => start(process, first, options)?,
-        None => (Pid::from_raw(options.pid as i32).ok_or(Error::Usage(Usage::Target))?, None),
+        None => (options.target()?, None),
     };
     let ours = options.command.is_some();
     let mut session = Session::new(pid, ours, storage.images(), signals);
-    let found = match session.find(options.abi) {
-        // An interpreter that has just been started has no thread yet.
-        Err(Error::NoThreads(_)) if !ours => session.wait(options.abi, Some(clock::now() + clock::SECOND)),
-        Err(_) if ours => session.wait(options.abi, None),
-        found => found,
-    };
-    let (remote, interpreter) = match found {
+    let (remote, interpreter) = match session.find_first(options.abi) {
         Ok(found) => found,
         Err(error) => {
             if ours {
@@ -79,6 +75,11 @@ fn observe<'a>(process: &Process, options: &Options<'a>) -> Result<i32, Error<'a
         }
     };
     let file = early.map_or_else(|| open(options), Ok)?;
+    if options.action == Action::Check {
+        let mut out = Output::new(file);
+        check::write(pid, session.images(), &interpreter, &remote, &mut out);
+        return finish(options, &mut out);
+    }
     let mut profile = storage.profile();
     let prefetch = storage.prefetch(remote, interpreter.layout.frame.room);
     let (codes, lists) = (storage.codes(), storage.lists());
@@ -93,7 +94,7 @@ fn observe<'a>(process: &Process, options: &Options<'a>) -> Result<i32, Error<'a
     let schedule = Schedule { period: options.period, duration: options.duration };
     session.run(&mut sampler, &mut profile, schedule, options.abi);
     let elapsed = clock::now() - started;
-    report(options, &sampler, profile, elapsed, file)?;
+    report(options, pid, &sampler, profile, elapsed, file)?;
     Ok(if ours { session.exit_status(Some(&mut sampler)) } else { 0 })
 }
 
@@ -151,18 +152,20 @@ fn finish<'a>(options: &Options<'a>, out: &mut Output) -> Result<i32, Error<'a>>
 
 fn report<'a>(
     options: &Options<'a>,
+    pid: Pid,
     sampler: &Sampler,
     profile: Profile,
     elapsed: Nanos,
     file: File,
 ) -> Result<i32, Error<'a>> {
     let mut words = Output::to(stderr());
-    if let Some(errno) = sampler.stop_refused() {
-        words.put(b"pyflame: threads may not be stopped (ptrace: ");
-        words.put(errno_name(errno));
-        words.put(b"), so sampling went on as with --nonblocking\n");
+    if sampler.stop_refused().is_some() {
+        words.put(b"pyflame: went on as with --nonblocking, since no thread may be stopped: ");
+        denial::put(pid, Refused::Stopping, &mut words);
+        words.put(b"\n");
     }
     if options.verbose {
+        words.put(b"pyflame: ");
         put_interpreter(sampler.interpreter(), sampler.remote(), &mut words);
     }
     if options.verbose || sys::is_terminal(stderr()) {
@@ -194,8 +197,9 @@ fn put_version(interpreter: &Interpreter, out: &mut dyn Sink) {
     }
 }
 
-fn put_interpreter(interpreter: &Interpreter, remote: &Remote, out: &mut dyn Sink) {
-    out.put(b"pyflame: Python ");
+/// Writes its version, how it was found and how it is read, as a line.
+pub fn put_interpreter(interpreter: &Interpreter, remote: &Remote, out: &mut dyn Sink) {
+    out.put(b"Python ");
     put_version(interpreter, out);
     out.put(if interpreter.free_threaded { b" free-threaded, found by " } else { b", found by " });
     out.put(interpreter.how);

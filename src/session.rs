@@ -8,8 +8,9 @@ use crate::sampler::{Sampled, Sampler};
 use crate::sys::clock::{self, Nanos, SECOND, SIGCHLD, Signals};
 use crate::sys::proc::executable_id;
 use crate::sys::remote::Remote;
+use crate::sys::stat::Identity;
 use crate::target::{self, Images};
-use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, test_kill_process, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, waitpid};
 
 /// Time from one look for an interpreter to the next: at first, and at most.
 const SOON: Nanos = SECOND / 1000;
@@ -31,6 +32,8 @@ pub struct Session {
     pid: Pid,
     /// We started it.
     ours: bool,
+    /// Which process it is, if we did not: of a child the number is its own until we collect it.
+    identity: Option<Identity>,
     images: Images,
     signals: Signals,
     status: Option<WaitStatus>,
@@ -41,16 +44,31 @@ pub struct Session {
 impl Session {
     /// Observes `pid`.
     pub fn new(pid: Pid, ours: bool, images: Images, signals: Signals) -> Session {
-        Session { pid, ours, images, signals, status: None, asked_to_end: false }
+        let identity = if ours { None } else { Some(Identity::of(pid)) };
+        Session { pid, ours, identity, images, signals, status: None, asked_to_end: false }
     }
 
     /// Its memory and its interpreter, as they are now.
     pub fn find(&mut self, abi: Option<u16>) -> Result<(Remote, Interpreter), Error<'static>> {
         let remote = target::open(self.pid)?;
-        let pid = self.pid.as_raw_nonzero().get() as u64;
-        self.images.read(self.pid).map_err(|errno| Error::Denied(pid, errno))?;
+        self.images.read(self.pid).map_err(|_| Error::Denied(self.pid))?;
         let interpreter = locate(self.pid, &remote, &self.images, abi)?;
         Ok((remote, interpreter))
+    }
+
+    /// The same at the start, when an interpreter that is just being started has no thread yet, and a command that we
+    /// started may come to run one.
+    pub fn find_first(&mut self, abi: Option<u16>) -> Result<(Remote, Interpreter), Error<'static>> {
+        match self.find(abi) {
+            Err(Error::NoThreads(_)) if !self.ours => self.wait(abi, Some(clock::now() + SECOND)),
+            Err(_) if self.ours => self.wait(abi, None),
+            found => found,
+        }
+    }
+
+    /// The images of the process, as they were when its interpreter was looked for.
+    pub fn images(&self) -> &Images {
+        &self.images
     }
 
     /// Waits until it has an interpreter that has begun to run. Errors: the last reason why there was none, when it
@@ -165,8 +183,7 @@ impl Session {
             let status = waitpid(Some(self.pid), WaitOptions::NOHANG).ok().flatten();
             self.status = status.map(|(_, status)| status).filter(|status| !status.stopped());
         }
-        self.status.is_some()
-            || !self.ours && (test_kill_process(self.pid).is_err() || target::is_zombie(self.pid))
+        self.status.is_some() || self.identity.as_ref().is_some_and(Identity::has_ended)
     }
 
     /// Waits for the end of a process that we started: its status as a shell gives it.

@@ -34,11 +34,12 @@ const FLOORS: [Floor; 6] = [
     Floor { modules: &["report"], may_use: &["report"] },
     Floor {
         modules: &[
-            "cli", "dump", "error", "locate", "program", "sampler", "session", "stopper", "storage", "target",
+            "check", "cli", "denial", "dump", "error", "locate", "program", "sampler", "session", "stopper",
+            "storage", "target",
         ],
         may_use: &[
-            "cli", "dump", "error", "locate", "program", "python", "report", "sampler", "session", "stopper",
-            "storage", "sys", "target",
+            "check", "cli", "denial", "dump", "error", "locate", "program", "python", "report", "sampler",
+            "session", "stopper", "storage", "sys", "target",
         ],
     },
 ];

@@ -2,6 +2,7 @@
 //! Refuses meaning: each caller in this folder wraps one call in a typed function.
 
 use core::arch::asm;
+use rustix::fd::{AsRawFd as _, OwnedFd};
 use rustix::io::Errno;
 
 /// Numbers of the calls made by hand (asm/unistd_64.h).
@@ -11,6 +12,7 @@ pub mod nr {
     pub const CLONE: usize = 56;
     pub const EXECVE: usize = 59;
     pub const EXIT_GROUP: usize = 231;
+    pub const GETDENTS64: usize = 217;
     pub const PIPE2: usize = 293;
     pub const PROCESS_VM_READV: usize = 310;
     pub const PTRACE: usize = 101;
@@ -26,6 +28,7 @@ pub mod nr {
     pub const CLONE: usize = 220;
     pub const EXECVE: usize = 221;
     pub const EXIT_GROUP: usize = 94;
+    pub const GETDENTS64: usize = 61;
     pub const PIPE2: usize = 59;
     pub const PROCESS_VM_READV: usize = 270;
     pub const PTRACE: usize = 117;
@@ -60,4 +63,11 @@ pub unsafe fn syscall(nr: usize, args: [usize; 6]) -> Result<usize, Errno> {
     } else {
         Ok(result as usize)
     }
+}
+
+/// Reads entries of a directory into `into`: how many bytes; none at its end.
+pub fn getdents(directory: &OwnedFd, into: &mut [u8]) -> Result<usize, Errno> {
+    let fd = directory.as_raw_fd() as usize;
+    // SAFETY: the kernel writes at most the bytes that there are.
+    unsafe { syscall(nr::GETDENTS64, [fd, into.as_mut_ptr() as usize, into.len(), 0, 0, 0]) }
 }

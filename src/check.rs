@@ -1,0 +1,34 @@
+//! Whether a process can be profiled, without doing it: what was found by all that would be tried, and nobody is stopped.
+//!
+//! ```text
+//! Python 3.13.0, found by symbols in memory, read by process_vm_readv
+//! in /usr/lib/libpython3.13.so.1.0
+//! 5 threads, each may be stopped
+//! It can be profiled
+//! ```
+
+use crate::denial::{self, Refused};
+use crate::locate::Interpreter;
+use crate::program::put_interpreter;
+use crate::report::{Sink, escape, put_number};
+use crate::sys::ptrace;
+use crate::sys::remote::Remote;
+use crate::sys::stat::Stat;
+use crate::target::Images;
+use rustix::process::Pid;
+
+/// Writes what was found in process `pid`, and whether its threads may be stopped.
+#[inline(never)]
+pub fn write(pid: Pid, images: &Images, interpreter: &Interpreter, remote: &Remote, out: &mut dyn Sink) {
+    put_interpreter(interpreter, remote, out);
+    out.put(b"in ");
+    escape::put(out, escape::Notation::FoldedFile, images.path(&interpreter.image));
+    out.put(b"\n");
+    put_number(Stat::read(pid).unwrap_or_default().threads, out);
+    if ptrace::may_stop(pid).is_err() {
+        out.put(b" threads, none of which may be stopped: ");
+        denial::put(pid, Refused::Stopping, out);
+        return out.put(b"\nIt can be profiled as with --nonblocking\n");
+    }
+    out.put(b" threads, each may be stopped\nIt can be profiled\n");
+}
