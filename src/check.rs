@@ -3,7 +3,7 @@
 //! ```text
 //! Python 3.13.0, found by symbols in memory, read by process_vm_readv
 //! in /usr/lib/libpython3.13.so.1.0
-//! 5 threads, each may be stopped
+//! threads: 5, each may be stopped
 //! It can be profiled
 //! ```
 
@@ -23,12 +23,12 @@ pub fn write(pid: Pid, images: &Images, interpreter: &Interpreter, remote: &Remo
     put_interpreter(interpreter, remote, out);
     out.put(b"in ");
     escape::put(out, escape::Notation::FoldedFile, images.path(&interpreter.image));
-    out.put(b"\n");
+    out.put(b"\nthreads: ");
     put_number(Stat::read(pid).unwrap_or_default().threads, out);
     if ptrace::may_stop(pid).is_err() {
-        out.put(b" threads, none of which may be stopped: ");
+        out.put(b", none may be stopped: ");
         denial::put(pid, Refused::Stopping, out);
         return out.put(b"\nIt can be profiled as with --nonblocking\n");
     }
-    out.put(b" threads, each may be stopped\nIt can be profiled\n");
+    out.put(b", each may be stopped\nIt can be profiled\n");
 }

@@ -5,7 +5,8 @@ use super::{Cause, Facts, GROUPS, USERS};
 use crate::report::{Sink, put_number};
 
 /// A line for each cause, in their order. A digit behind `%` says which number; `@` is the name of the tracer. At the end
-/// a plus: it takes CAP_SYS_PTRACE; an asterisk: others can be seen from another container.
+/// a plus: it takes CAP_SYS_PTRACE; an ampersand: the same, but only in a container; an asterisk: others can be seen from another
+/// container.
 const CAUSES: &str = concat!(
     "/proc is not that of this PID namespace (mount -t proc proc /proc)\n",
     "no such process*\n",
@@ -21,7 +22,7 @@ const CAUSES: &str = concat!(
     "kernel.yama.ptrace_scope is 3, nobody may until the next boot\n",
     "it is in another user namespace, where we have no rights; run pyflame in that one or outside\n",
     "AppArmor or SELinux forbids it (see dmesg, /proc/PID/attr/current)\n",
-    "a seccomp filter forbids ptrace+\n",
+    "a seccomp filter forbids ptrace&\n",
     "PID %5 (@) traces it, only one can\n",
     "ptrace refused it, and would not now\n",
     "users, capabilities and Yama allow it, something else does not (Landlock, BPF)\n",
@@ -36,10 +37,10 @@ pub(super) fn put(cause: Cause, facts: &impl Facts, out: &mut dyn Sink) {
             _ if lines > 0 => lines -= u8::from(byte == b'\n'),
             b'%' => put_number(number(facts, bytes.next()), out),
             b'@' => out.put(name(facts.tracer()).split(|&b| b < b' ').next().unwrap_or_default()),
-            b'+' if contained => out.put(IN_CONTAINER),
+            b'+' | b'&' if contained => out.put(IN_CONTAINER),
             b'+' => out.put(b": it takes CAP_SYS_PTRACE (sudo)"),
             b'*' if contained => out.put(ABSENT_IN_CONTAINER),
-            b'*' => {}
+            b'*' | b'&' => {}
             b'\n' => return,
             _ => out.put(&[byte]),
         }

@@ -1,9 +1,11 @@
 //! The checks, in groups that share a target program.
 
 mod blocked;
+mod check;
 mod churn;
 mod contract;
 mod deleted;
+mod denied;
 mod ending;
 mod longtable;
 mod many;
@@ -46,7 +48,7 @@ pub enum Extent {
 }
 
 /// All groups, in the order in which they run.
-pub const GROUPS: [Group; 11] = [
+pub const GROUPS: [Group; 13] = [
     Group { name: "blocked", run: blocked::run, on: Extent::Every },
     Group { name: "deleted", run: deleted::run, on: Extent::Every },
     Group { name: "spin", run: spin::run, on: Extent::Every },
@@ -55,8 +57,10 @@ pub const GROUPS: [Group; 11] = [
     Group { name: "shares", run: shares::run, on: Extent::EachBuild },
     Group { name: "many", run: many::run, on: Extent::EachBuild },
     Group { name: "longtable", run: longtable::run, on: Extent::EachBuild },
+    Group { name: "check", run: check::run, on: Extent::EachBuild },
     Group { name: "ending", run: ending::run, on: Extent::EachBuild },
     Group { name: "signals", run: ending::signals, on: Extent::One },
+    Group { name: "denied", run: denied::run, on: Extent::One },
     Group { name: "contract", run: contract::run, on: Extent::One },
 ];
 
