@@ -18,14 +18,13 @@ use crate::target::Images;
 use rustix::process::Pid;
 
 /// Writes what was found in process `pid`, and whether its threads may be stopped.
-#[inline(never)]
 pub fn write(pid: Pid, images: &Images, interpreter: &Interpreter, remote: &Remote, out: &mut dyn Sink) {
     put_interpreter(interpreter, remote, out);
     out.put(b"in ");
     escape::put(out, escape::Notation::FoldedFile, images.path(&interpreter.image));
     out.put(b"\nthreads: ");
     put_number(Stat::read(pid).unwrap_or_default().threads, out);
-    if ptrace::may_stop(pid).is_err() {
+    if ptrace::may_stop(pid) != 0 {
         out.put(b", none may be stopped: ");
         denial::put(pid, Refused::Stopping, out);
         return out.put(b"\nIt can be profiled as with --nonblocking\n");

@@ -100,7 +100,7 @@ const OPTIONS: &str = concat!(
     "  -s, --seconds=TIME        how long: 0.5, 500ms, 2m, inf; 0: one sample (1)\n",
     "  -r, --rate=TIME           from one sample to the next; 0: no pause (1ms)\n",
     "  -d, --dump                print the stacks of all threads once\n",
-    "      --check               print whether that will work, and why not\n",
+    "      --check               say whether that would work, and why not\n",
     "      --threads             all threads, not just the one with the GIL\n",
     "  -x, --exclude-idle        leave out idle time and waiting threads\n",
     "  -n, --no-line-numbers     functions only\n",
@@ -298,6 +298,7 @@ impl<'a> Parser<'_, 'a> {
         Ok(())
     }
 
+    #[inline(never)] // so that its caller has a small frame
     fn finish(mut self) -> Result<Options<'a>, Error<'a>> {
         let usage = |usage| Err(Error::Usage(usage));
         if matches!(self.options.action, Action::Help | Action::Version) {

@@ -14,11 +14,13 @@ use self::facts::Sight;
 use crate::report::Sink;
 use crate::sys::proc::STATUS;
 use crate::sys::stat::{Stat, line, number};
-use rustix::io::Errno;
 use rustix::process::Pid;
 
 /// Bit of the capability that allows to trace any process of its user namespace (linux/capability.h).
 const CAP_SYS_PTRACE: u64 = 1 << 19;
+
+/// The errno with which only AppArmor and SELinux refuse (errno-base.h).
+const EACCES: i32 = 13;
 
 /// User that stands for one without a number in our user namespace (/proc/sys/kernel/overflowuid).
 const UNMAPPED: u64 = 65534;
@@ -89,8 +91,8 @@ trait Facts {
     fn labelled(&self) -> bool;
     /// ptrace is refused whoever it is about.
     fn filtered(&self) -> bool;
-    /// What ptrace says to stopping it.
-    fn stopping(&self) -> Result<(), Errno>;
+    /// The errno by which ptrace would refuse to stop it, 0 if it would not.
+    fn stopping(&self) -> i32;
     /// We are in a PID or control group namespace of our own, which is a container.
     fn contained(&self) -> bool;
     /// Who has the number in a PID namespace of its own, or 0.
@@ -144,9 +146,9 @@ fn decide(facts: &impl Facts, refused: Refused) -> Cause {
         () if facts.filtered() => Cause::Seccomp,
         () if facts.tracer() != 0 => Cause::Traced,
         () => match facts.stopping() {
-            Ok(()) => Cause::Past,
-            Err(Errno::ACCESS) => Cause::Label,
-            Err(_) => Cause::Unknown,
+            0 => Cause::Past,
+            EACCES => Cause::Label,
+            _ => Cause::Unknown,
         },
     }
 }

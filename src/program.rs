@@ -11,7 +11,7 @@ use crate::python::threads::Which;
 use crate::python::versions;
 use crate::report::{Sink, folded, put_number};
 use crate::sampler::{Choice, Sampler};
-use crate::session::{Schedule, Session};
+use crate::session::{Patience, Schedule, Session};
 use crate::storage::Storage;
 use crate::sys::clock::{self, Nanos};
 use crate::sys::out::{File, Output};
@@ -65,7 +65,7 @@ fn observe<'a>(process: &Process, options: &Options<'a>) -> Result<i32, Error<'a
     };
     let ours = options.command.is_some();
     let mut session = Session::new(pid, ours, storage.images(), signals);
-    let (remote, interpreter) = match session.find_first(options.abi) {
+    let (remote, interpreter) = match session.wait(options.abi, Patience::First) {
         Ok(found) => found,
         Err(error) => {
             if ours {
@@ -150,6 +150,7 @@ fn finish<'a>(options: &Options<'a>, out: &mut Output) -> Result<i32, Error<'a>>
     Ok(0)
 }
 
+#[inline(never)] // so that its caller has a small frame
 fn report<'a>(
     options: &Options<'a>,
     pid: Pid,
@@ -160,7 +161,7 @@ fn report<'a>(
 ) -> Result<i32, Error<'a>> {
     let mut words = Output::to(stderr());
     if sampler.stop_refused().is_some() {
-        words.put(b"pyflame: went on as with --nonblocking, since no thread may be stopped: ");
+        words.put(b"pyflame: went on as with --nonblocking, none may be stopped: ");
         denial::put(pid, Refused::Stopping, &mut words);
         words.put(b"\n");
     }

@@ -15,6 +15,8 @@ use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, waitpi
 /// Time from one look for an interpreter to the next: at first, and at most.
 const SOON: Nanos = SECOND / 1000;
 const LATER: Nanos = SECOND / 50;
+/// A program that was just started has loaded its libraries after so long, if not much sooner.
+const LOADING: Nanos = SECOND / 20;
 /// A target that ends during a longer sleep is noticed after so long.
 const NOTICE: Nanos = SECOND / 25;
 
@@ -25,6 +27,16 @@ pub struct Schedule {
     pub period: Nanos,
     /// How long; none: until the end.
     pub duration: Option<Nanos>,
+}
+
+/// How long to wait for an interpreter.
+#[derive(Clone, Copy)]
+pub enum Patience {
+    /// At the start: a command that we started may come to run one at any time, a program that was just started has
+    /// perhaps not loaded it, and one that is starting, or ending, has no thread.
+    First,
+    /// Until this moment.
+    Until(Nanos),
 }
 
 /// A process under observation.
@@ -49,21 +61,12 @@ impl Session {
     }
 
     /// Its memory and its interpreter, as they are now.
-    pub fn find(&mut self, abi: Option<u16>) -> Result<(Remote, Interpreter), Error<'static>> {
+    #[inline(never)] // so that its caller has a small frame
+    fn find(&mut self, abi: Option<u16>) -> Result<(Remote, Interpreter), Error<'static>> {
         let remote = target::open(self.pid)?;
         self.images.read(self.pid).map_err(|_| Error::Denied(self.pid))?;
         let interpreter = locate(self.pid, &remote, &self.images, abi)?;
         Ok((remote, interpreter))
-    }
-
-    /// The same at the start, when an interpreter that is just being started has no thread yet, and a command that we
-    /// started may come to run one.
-    pub fn find_first(&mut self, abi: Option<u16>) -> Result<(Remote, Interpreter), Error<'static>> {
-        match self.find(abi) {
-            Err(Error::NoThreads(_)) if !self.ours => self.wait(abi, Some(clock::now() + SECOND)),
-            Err(_) if self.ours => self.wait(abi, None),
-            found => found,
-        }
     }
 
     /// The images of the process, as they were when its interpreter was looked for.
@@ -72,20 +75,27 @@ impl Session {
     }
 
     /// Waits until it has an interpreter that has begun to run. Errors: the last reason why there was none, when it
-    /// ended before, or `until` came.
+    /// ended before, or `patience` was over.
     pub fn wait(
         &mut self,
         abi: Option<u16>,
-        until: Option<Nanos>,
+        patience: Patience,
     ) -> Result<(Remote, Interpreter), Error<'static>> {
-        let mut pause = SOON;
+        let (started, mut pause) = (clock::now(), SOON);
         loop {
             let error = match self.find(abi) {
                 Ok(found) => return Ok(found),
                 Err(error) => error,
             };
+            let until = match (patience, error) {
+                (Patience::Until(until), _) => until,
+                (Patience::First, _) if self.ours => Nanos::MAX,
+                (Patience::First, Error::NotPython(_)) => started + LOADING,
+                (Patience::First, Error::NoThreads(_)) => started + SECOND,
+                (Patience::First, _) => started,
+            };
             let next = clock::now() + pause;
-            if self.has_ended() || self.sleep(next, None) || until.is_some_and(|until| until <= next) {
+            if until <= next || self.has_ended() || self.sleep(next, None) {
                 return Err(error);
             }
             pause = (2 * pause).min(LATER);
@@ -93,6 +103,7 @@ impl Session {
     }
 
     /// Samples until the time is over, the target is gone, or somebody wants us to end.
+    #[inline(never)] // so that its caller has a small frame
     pub fn run(
         &mut self,
         sampler: &mut Sampler,
@@ -116,7 +127,7 @@ impl Session {
                 if self.has_ended() {
                     return sampler.forget_fruitless(profile);
                 }
-                match self.wait(abi, end) {
+                match self.wait(abi, Patience::Until(end.unwrap_or(Nanos::MAX))) {
                     Ok((remote, interpreter)) => sampler.adopt(remote, interpreter),
                     Err(_) => return,
                 }

@@ -75,7 +75,7 @@ impl Facts for Sight<'_> {
         ptrace::is_filtered()
     }
 
-    fn stopping(&self) -> Result<(), Errno> {
+    fn stopping(&self) -> i32 {
         ptrace::may_stop(self.pid)
     }
 

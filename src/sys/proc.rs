@@ -88,7 +88,7 @@ pub fn numbers(path: &Path, visit: &mut dyn FnMut(u64)) -> Result<(), Errno> {
     let directory = open(path, OFlags::CLOEXEC | OFlags::DIRECTORY)?;
     let mut buffer = [0; 4096];
     loop {
-        let len = super::raw::getdents(&directory, &mut buffer)?;
+        let len = super::raw::getdents(&directory, &mut buffer);
         let mut rest = buffer.get(..len).unwrap_or_default();
         // struct linux_dirent64 (getdents64(2)): its own length at 16, the name from 19 on.
         while let Some((head, name)) = rest.split_at_checked(19) {

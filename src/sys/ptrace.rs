@@ -174,15 +174,14 @@ pub fn is_filtered() -> bool {
     ptrace(PTRACE_DETACH, getpid(), 0) != Err(Errno::SRCH)
 }
 
-/// Whether thread `tid` may be stopped; it is not. A child of ours begins to trace it and ends at once, with which the
-/// kernel lets it go: to do so ourselves we would have to stop it first. Errors as of [`stop`].
-#[inline(never)]
-pub fn may_stop(tid: Pid) -> Result<(), Errno> {
-    let Some(child) = super::spawn::fork()? else {
+/// Whether thread `tid` may be stopped, which it is not: 0, or the errno that says why not, as of [`stop`]. A child of
+/// ours begins to trace it and ends at once, with which the kernel lets it go: to do so ourselves we would have to stop
+/// it first.
+pub fn may_stop(tid: Pid) -> i32 {
+    let Ok(child) = super::spawn::fork() else { return Errno::PERM.raw_os_error() };
+    let Some(child) = child else {
         super::exit(ptrace(PTRACE_SEIZE, tid, 0).map_or_else(Errno::raw_os_error, |()| 0))
     };
-    match waitpid(Some(child), WaitOptions::empty())?.and_then(|(_, status)| status.exit_status()) {
-        Some(0) => Ok(()),
-        errno => Err(Errno::from_raw_os_error(errno.unwrap_or(1))),
-    }
+    let status = waitpid(Some(child), WaitOptions::empty()).ok().flatten();
+    status.map_or(0, |(_, status)| status.as_raw() >> 8)
 }
