@@ -5,12 +5,12 @@ use crate::error::Error;
 use crate::locate::{Interpreter, locate};
 use crate::profile::Profile;
 use crate::sampler::{Sampled, Sampler};
-use crate::sys::clock::{self, Nanos, SECOND, SIGCHLD, Signals};
+use crate::sys::clock::{self, Nanos, SECOND, SIGCHLD, SIGTSTP, Signals};
 use crate::sys::proc::executable_id;
 use crate::sys::remote::Remote;
 use crate::sys::stat::Identity;
 use crate::target::{self, Images};
-use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process, waitpid};
 
 /// Time from one look for an interpreter to the next: at first, and at most.
 const SOON: Nanos = SECOND / 1000;
@@ -148,24 +148,31 @@ impl Session {
         }
     }
 
-    /// Whether it has called `exec` since the last look, which is taken twice a second.
-    fn runs_another(&self, (identity, looked): &mut (u64, Nanos)) -> bool {
+    /// Whether it has called `exec` since the last look, which is taken twice a second, or has ended and its number been
+    /// given to a process in which all is at the same addresses.
+    fn runs_another(&mut self, (identity, looked): &mut (u64, Nanos)) -> bool {
         let now = clock::now();
         if now < *looked + SECOND / 2 {
             return false;
         }
         *looked = now;
-        executable_id(self.pid) != *identity
+        executable_id(self.pid) != *identity || self.has_ended()
     }
 
     /// Sleeps until `deadline`. True when there is no reason to go on: it has ended, or we shall.
     fn sleep(&mut self, deadline: Nanos, mut sampler: Option<&mut Sampler>) -> bool {
         loop {
             let slice = deadline.min(clock::now() + NOTICE);
-            // Each stop sends a SIGCHLD, too, which mostly is of no interest.
-            let waits = self.ours || sampler.as_deref().is_some_and(Sampler::waits_for_stop);
-            let signals = if waits { self.signals } else { self.signals.but(SIGCHLD) };
+            // Each stop sends a SIGCHLD, too, which mostly is of no interest. We do not stop before all are let go.
+            let signals = match sampler.as_deref().is_some_and(Sampler::waits_for_stop) {
+                true => self.signals.but(SIGTSTP),
+                false if self.ours => self.signals,
+                false => self.signals.but(SIGCHLD),
+            };
             match clock::sleep_until(slice, signals) {
+                Some(signal) if signal.number == SIGTSTP => {
+                    let _ = kill_process(getpid(), Signal::STOP);
+                }
                 Some(signal) if signal.number == SIGCHLD => {
                     if let Some(sampler) = sampler.as_deref_mut() {
                         sampler.attend();

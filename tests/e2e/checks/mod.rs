@@ -1,5 +1,6 @@
 //! The checks, in groups that share a target program.
 
+mod becoming;
 mod blocked;
 mod check;
 mod churn;
@@ -48,7 +49,7 @@ pub enum Extent {
 }
 
 /// All groups, in the order in which they run.
-pub const GROUPS: [Group; 13] = [
+pub const GROUPS: [Group; 14] = [
     Group { name: "blocked", run: blocked::run, on: Extent::Every },
     Group { name: "deleted", run: deleted::run, on: Extent::Every },
     Group { name: "spin", run: spin::run, on: Extent::Every },
@@ -59,6 +60,7 @@ pub const GROUPS: [Group; 13] = [
     Group { name: "longtable", run: longtable::run, on: Extent::EachBuild },
     Group { name: "check", run: check::run, on: Extent::EachBuild },
     Group { name: "ending", run: ending::run, on: Extent::EachBuild },
+    Group { name: "becoming", run: becoming::run, on: Extent::EachBuild },
     Group { name: "signals", run: ending::signals, on: Extent::One },
     Group { name: "denied", run: denied::run, on: Extent::One },
     Group { name: "contract", run: contract::run, on: Extent::One },
