@@ -23,8 +23,10 @@ pub fn write(pid: Pid, images: &Images, interpreter: &Interpreter, remote: &Remo
     out.put(b"in ");
     escape::put(out, escape::Notation::FoldedFile, images.path(&interpreter.image));
     out.put(b"\nthreads: ");
-    put_number(Stat::read(pid).unwrap_or_default().threads, out);
-    if ptrace::may_stop(pid) != 0 {
+    let stat = Stat::read(pid).unwrap_or_default();
+    put_number(stat.threads, out);
+    // One that stands still for job control (state T) would have to be woken, and to stop again, to be let go.
+    if (stat.state != b'T' || ptrace::is_filtered()) && ptrace::may_stop(pid) != 0 {
         out.put(b", none may be stopped: ");
         denial::put(pid, Refused::Stopping, out);
         return out.put(b"\nIt can be profiled as with --nonblocking\n");

@@ -180,8 +180,11 @@ impl Session {
                     }
                 }
                 Some(signal) if self.ours => {
-                    // The command decides what the signal does to it; a terminal has sent it there, too.
-                    if let Some(signal) = Signal::from_named_raw(signal.number).filter(|_| signal.sent) {
+                    // The command decides what the signal does to it; a terminal has sent it there, too. As long as we
+                    // have not collected it, the number is its own.
+                    self.status = self.status.or(sampler.as_deref().and_then(Sampler::ended));
+                    let sent = signal.sent && self.status.is_none();
+                    if let Some(signal) = Signal::from_named_raw(signal.number).filter(|_| sent) {
                         let _ = kill_process(self.pid, signal);
                     }
                 }

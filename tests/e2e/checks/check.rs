@@ -36,7 +36,8 @@ fn bad(setting: &Setting) -> Checked {
 fn stopped(setting: &Setting) -> Checked {
     let mut target = setting.start_busy("ending.py", &["60"])?;
     target.signal("STOP")?;
-    for _ in 0..10 {
+    while target.status("State").is_some_and(|state| !state.starts_with('T')) {}
+    for _ in 0..30 {
         setting.profiler.succeed(&format!("--check {}", target.pid()))?;
         let state = target.status("State").unwrap_or_default();
         ensure(state.starts_with('T'), || format!("a stopped target is in state {state}"))?;
