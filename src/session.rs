@@ -115,6 +115,7 @@ impl Session {
         let end = schedule.duration.map(|duration| started.saturating_add(duration));
         let mut deadline = started;
         let mut identity = (executable_id(self.pid), started);
+        self.has_ended(); // from now on it is this process
         if schedule.duration != Some(0) {
             sampler.acquaint(profile);
         }
@@ -204,7 +205,7 @@ impl Session {
             let status = waitpid(Some(self.pid), WaitOptions::NOHANG).ok().flatten();
             self.status = status.map(|(_, status)| status).filter(|status| !status.stopped());
         }
-        self.status.is_some() || self.identity.as_ref().is_some_and(Identity::has_ended)
+        self.status.is_some() || self.identity.as_mut().is_some_and(Identity::has_ended)
     }
 
     /// Waits for the end of a process that we started: its status as a shell gives it.

@@ -69,16 +69,10 @@ pub fn open(path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
     openat(CWD, path.c_str(), flags, Mode::from_raw_mode(0o644))
 }
 
-/// Reads a whole small file into `into`: the part that it filled.
+/// Reads a small file of `/proc` into `into`: the part that it filled. The kernel makes such a file anew for each read
+/// from its start and gives as much as there is room for, so one read is enough.
 pub fn read_file<'a>(path: &Path, into: &'a mut [u8]) -> Result<&'a [u8], Errno> {
-    let file = open(path, READ)?;
-    let mut len = 0;
-    while let Some(rest) = into.get_mut(len..).filter(|rest| !rest.is_empty()) {
-        match rustix::io::read(&file, rest)? {
-            0 => break,
-            n => len += n,
-        }
-    }
+    let len = rustix::io::read(open(path, READ)?, &mut *into)?;
     Ok(into.get(..len).unwrap_or_default())
 }
 

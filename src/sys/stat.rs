@@ -79,21 +79,25 @@ pub fn number(line: &[u8], radix: u32, index: usize) -> u64 {
 /// starts in the same clock tick of 10 ms would take all numbers to be used up in that.
 pub struct Identity {
     pid: Pid,
+    /// 0: not looked at yet.
     start: u64,
 }
 
 impl Identity {
-    /// The process that has this number now.
+    /// The process that has this number when it is first asked for.
     pub fn of(pid: Pid) -> Identity {
-        Identity { pid, start: Stat::read(pid).unwrap_or_default().start }
+        Identity { pid, start: 0 }
     }
 
     /// Whether it has ended, its parent may have collected it or not.
-    pub fn has_ended(&self) -> bool {
-        match Stat::read(self.pid) {
-            Ok(stat) => stat.start != self.start || stat.has_ended() && stat.threads < 2,
-            Err(_) => test_kill_process(self.pid) == Err(Errno::SRCH),
+    pub fn has_ended(&mut self) -> bool {
+        let Ok(stat) = Stat::read(self.pid) else {
+            return test_kill_process(self.pid) == Err(Errno::SRCH);
+        };
+        if self.start == 0 {
+            self.start = stat.start;
         }
+        stat.start != self.start || stat.has_ended() && stat.threads < 2
     }
 }
 
@@ -145,11 +149,11 @@ mod tests {
     #[test]
     fn a_process_is_known_by_its_start() {
         let us = rustix::process::getpid();
-        let identity = Identity::of(us);
-        assert!(!identity.has_ended());
+        let mut identity = Identity::of(us);
+        assert!(!identity.has_ended() && !identity.has_ended());
         assert!(Identity { start: identity.start + 1, ..identity }.has_ended());
         let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
-        let identity = Identity::of(Pid::from_raw(child.id() as i32).unwrap());
+        let mut identity = Identity::of(Pid::from_raw(child.id() as i32).unwrap());
         assert!(!identity.has_ended());
         child.kill().unwrap();
         while !identity.has_ended() {} // a zombie
