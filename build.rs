@@ -1,5 +1,6 @@
 //! Link arguments of the binary: a static, position independent executable that contains no C library
-//! and starts at `pyflame_start`. They are the same for all four targets (GNU and musl, x86_64 and aarch64).
+//! and starts at `pyflame_start`. They are the same for all four targets (GNU and musl, x86_64 and aarch64), but
+//! for the packing of relocations.
 
 use std::{env, fs, path::Path};
 
@@ -27,6 +28,9 @@ fn main() {
         println!("cargo::rustc-link-arg-bins={}", script.display());
     }
     let arch = env::var("CARGO_CFG_TARGET_ARCH").expect("cargo sets CARGO_CFG_TARGET_ARCH");
+    if arch == "x86_64" {
+        println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs"); // GNU's linker knows it for this one only
+    }
     println!("cargo::rustc-env=PYFLAME_ARCH={arch}");
     println!("cargo::rerun-if-changed=build.rs");
 }

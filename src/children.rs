@@ -11,6 +11,7 @@
 
 mod process;
 
+use crate::check;
 use crate::cli::{Action, Options};
 use crate::dump;
 use crate::error::Error;
@@ -22,10 +23,11 @@ use crate::report::folded::put_frame;
 use crate::sampler::{Choice, Sampled, Sampler};
 use crate::session::{Schedule, Session};
 use crate::storage::Storage;
-use crate::sys::children::{self, Stat};
+use crate::sys::children;
 use crate::sys::clock::{self, Nanos, SECOND};
 use crate::sys::proc::{executable_id, read_of};
 use crate::sys::remote::Remote;
+use crate::sys::stat::Stat;
 use crate::table::List;
 use crate::title::Title;
 pub use process::{Process, Remarks};
@@ -38,6 +40,8 @@ const POLL: Nanos = SECOND / 20;
 const EACH: Nanos = 100_000;
 /// The same when nothing but `exec` is to be noticed.
 const ALONE: Nanos = SECOND / 2;
+/// A program that was just started has loaded its libraries after so long, if not much sooner.
+const LOADING: Nanos = SECOND / 20;
 /// Time to the second look for an interpreter. It doubles up to the longest.
 const FIRST_PAUSE: Nanos = SECOND / 1000;
 const LONGEST_PAUSE: Nanos = 2 * SECOND;
@@ -101,23 +105,29 @@ impl<'a> Family<'a> {
         }
     }
 
-    /// Finds something to sample: now, when an interpreter is just being started or there may be children within a
-    /// second, and of a command that we started before it ends. Errors: why there is nothing.
+    /// Finds something to sample: now, when a program is just being started within [`LOADING`], when an interpreter is or
+    /// there may be children within a second, and of a command that we started before it ends. Errors: why there is
+    /// nothing.
     pub fn begin(&mut self, profile: &mut Profile) -> Result<(), Error<'static>> {
         let (ours, all) = (self.options.command.is_some(), self.options.children);
         if all {
             self.ways = if children::are_listed() { Ways::Lists } else { Ways::Parents };
         }
         let pid = self.session.pid();
-        self.error = Some(Error::NoProcess(pid.as_raw_nonzero().get() as u64));
+        self.error = Some(Error::Denied(pid));
         meet(&mut self.processes, pid, false);
-        let until = clock::now() + SECOND;
+        let began = clock::now();
         loop {
             self.tend(profile);
             let Some(error) = self.error else { return Ok(()) };
-            // An interpreter that has just been started has no thread yet.
-            let waits = ours || self.due < until && (all || matches!(error, Error::NoThreads(_)));
-            let given_up = self.processes.is_empty() || !waits;
+            let patience = match error {
+                _ if ours => Nanos::MAX,
+                _ if all => SECOND,
+                Error::NoThreads(_) => SECOND,
+                Error::NotPython(_) => LOADING,
+                _ => 0,
+            };
+            let given_up = self.processes.is_empty() || self.due >= began.saturating_add(patience);
             if given_up || self.session.sleep(self.due, self.samplers) {
                 return Err(error);
             }
@@ -157,6 +167,13 @@ impl<'a> Family<'a> {
             all &= dump::write(pid, sampler, profile, out);
         }
         all
+    }
+
+    /// Writes what was found, and whether threads may be stopped.
+    pub fn check(&mut self, out: &mut dyn Sink) {
+        if let Some(sampler) = self.samplers.iter().flatten().next() {
+            check::write(sampler, self.session.images(), out);
+        }
     }
 
     /// What there is to say.
@@ -243,12 +260,12 @@ impl<'a> Family<'a> {
     fn visit(&mut self, index: u32, profile: &mut Profile) -> Option<u64> {
         let mut process = *self.processes.get(index)?;
         let pid = process.pid?;
-        let is_it = |stat: &Stat| !stat.ended && [0, stat.started].contains(&process.started);
-        let Some(stat) = Stat::of(pid).filter(is_it) else {
+        let is_it = |stat: &Stat| !stat.is_over() && [0, stat.start].contains(&process.started);
+        let Some(stat) = Stat::read(pid).ok().filter(is_it) else {
             self.remove(index, profile);
             return None;
         };
-        process.started = stat.started;
+        process.started = stat.start;
         let program = executable_id(pid);
         let changed = core::mem::replace(&mut process.program, program) != program;
         if changed {
@@ -277,7 +294,7 @@ impl<'a> Family<'a> {
     /// Looks for an interpreter, and for a sampler.
     #[inline(never)] // what it calls has a large frame, in which every address takes longer instructions
     fn find(&mut self, process: &mut Process, pid: Pid, stat: Stat, profile: &mut Profile) {
-        let parent = Pid::from_raw(stat.parent as i32).filter(|_| stat.forked);
+        let parent = Pid::from_raw(stat.parent as i32).filter(|_| stat.is_forked());
         let found = if parent.is_some_and(|parent| children::share_memory(parent, pid)) {
             Err(Error::NotPython(stat.parent)) // what runs there is the parent's
         } else {

@@ -9,6 +9,7 @@ use crate::python::versions::{self, Minor};
 use crate::report::Sink;
 use crate::sys::clock::{Nanos, SECOND};
 use crate::text::{Decimal, decimal, leading_decimal};
+use rustix::process::Pid;
 
 /// How the sampled thread is kept from moving.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,6 +31,8 @@ pub enum Action {
     Version,
     /// Print the stacks of all threads once.
     Dump,
+    /// Print whether sampling would work.
+    Check,
     /// Sample and print the profile.
     Sample,
 }
@@ -65,6 +68,13 @@ pub struct Options<'a> {
     pub verbose: bool,
 }
 
+impl Options<'_> {
+    /// The process to look at.
+    pub fn target(&self) -> Result<Pid, Error<'static>> {
+        Pid::from_raw(self.pid as i32).ok_or(Error::Usage(Usage::Target))
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Name {
     Pid,
@@ -73,6 +83,7 @@ enum Name {
     Rate,
     Dump,
     Children,
+    Check,
     Threads,
     ExcludeIdle,
     NoLines,
@@ -93,6 +104,7 @@ const OPTIONS: &str = concat!(
     "  -r, --rate=TIME           from one sample to the next; 0: no pause (1ms)\n",
     "  -d, --dump                print the stacks of all threads once\n",
     "  -C, --children            its descendants, too\n",
+    "      --check               say whether that would work, and why not\n",
     "      --threads             all threads, not just the one with the GIL\n",
     "  -x, --exclude-idle        leave out idle time and waiting threads\n",
     "  -n, --no-line-numbers     functions only\n",
@@ -106,13 +118,14 @@ const OPTIONS: &str = concat!(
 );
 
 /// What each line of [`OPTIONS`] is about.
-static NAMES: [Name; 16] = [
+static NAMES: [Name; 17] = [
     Name::Pid,
     Name::Trace,
     Name::Seconds,
     Name::Rate,
     Name::Dump,
     Name::Children,
+    Name::Check,
     Name::Threads,
     Name::ExcludeIdle,
     Name::NoLines,
@@ -274,6 +287,7 @@ impl<'a> Parser<'_, 'a> {
             Name::Rate => options.period = duration(value)?.ok_or(Error::Usage(Usage::Seconds(value)))?,
             Name::Dump => options.action = Action::Dump,
             Name::Children => options.children = true,
+            Name::Check => options.action = Action::Check,
             Name::Threads => options.threads = true,
             Name::ExcludeIdle => options.exclude_idle = true,
             Name::NoLines => options.lines = false,
@@ -292,7 +306,7 @@ impl<'a> Parser<'_, 'a> {
         Ok(())
     }
 
-    #[inline(never)] // smaller
+    #[inline(never)] // so that its caller has a small frame
     fn finish(mut self) -> Result<Options<'a>, Error<'a>> {
         let usage = |usage| Err(Error::Usage(usage));
         if matches!(self.options.action, Action::Help | Action::Version) {
@@ -302,8 +316,8 @@ impl<'a> Parser<'_, 'a> {
             if self.options.pid != 0 || self.bare.is_some() {
                 return usage(Usage::Exclusive(b"-p and -t"));
             }
-            if self.options.action == Action::Dump {
-                return usage(Usage::Exclusive(b"-d and -t"));
+            if self.options.action != Action::Sample {
+                return usage(Usage::Exclusive(b"-d or --check and -t"));
             }
             return if (self.arg)(first).is_some() { Ok(self.options) } else { usage(Usage::Command) };
         }
@@ -429,7 +443,9 @@ mod tests {
         assert_eq!((options.command, options.exclude_idle), (Some(4), false));
         assert_eq!(parse_line("-t"), Err(Error::Usage(Usage::Command)));
         assert_eq!(parse_line("-p 1 -t x"), Err(Error::Usage(Usage::Exclusive(b"-p and -t"))));
-        assert_eq!(parse_line("-d -t x"), Err(Error::Usage(Usage::Exclusive(b"-d and -t"))));
+        for line in ["-d -t x", "--check -t x"] {
+            assert_eq!(parse_line(line), Err(Error::Usage(Usage::Exclusive(b"-d or --check and -t"))));
+        }
     }
 
     #[test]

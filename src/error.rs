@@ -1,9 +1,11 @@
 //! Everything that can go wrong, as values, and the one function that puts it into words: what happened, to what, and
 //! what to do next.
 
+use crate::denial::{self, Refused};
 use crate::report::Sink;
 use crate::text::Decimal;
 use rustix::io::Errno;
+use rustix::process::Pid;
 
 /// Why the program ends without, or after, a profile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,14 +14,9 @@ pub enum Error<'a> {
     Usage(Usage<'a>),
     /// Not even the fixed storage could be had.
     Storage(Errno),
-    /// No process with this pid can be seen.
-    NoProcess(u64),
-    /// The process may not be looked at.
-    Denied(u64, Errno),
-    /// It has exited and waits to be collected by its parent.
-    Zombie(u64),
-    /// It is a kernel thread.
-    Kernel(u64),
+    /// There is no process with this pid, or it may not be looked at.
+    /// Why, `denial` finds out when it is put into words.
+    Denied(Pid),
     /// It runs 32-bit code.
     Bits32(u64),
     /// No interpreter was found in it.
@@ -72,16 +69,10 @@ fn words(error: &Error<'_>, out: &mut dyn Sink) {
     match *error {
         Error::Usage(usage) => explain_usage(usage, out),
         Error::Storage(errno) => say(out, b"cannot map memory: %", &[errno_name(errno)]),
-        Error::NoProcess(pid) => say_pid(out, b"Failed to seize PID %: no such process", pid),
-        Error::Denied(pid, errno) => {
-            say_pid(out, b"Failed to seize PID %: reading its memory was refused: ", pid);
-            let advice = b"%. Run as root or as its user; in a container add --cap-add SYS_PTRACE";
-            say(out, advice, &[errno_name(errno)]);
+        Error::Denied(pid) => {
+            say_pid(out, b"Failed to seize PID %: ", pid.as_raw_nonzero().get() as u64);
+            denial::put(pid, Refused::Reading, out);
         }
-        Error::Zombie(pid) => {
-            say_pid(out, b"Failed to seize PID %: it has exited, its parent has not collected it", pid)
-        }
-        Error::Kernel(pid) => say_pid(out, b"Failed to seize PID %: it is a kernel thread", pid),
         Error::Bits32(pid) => {
             let text =
                 b"Target ELF file has EI_CLASS ELFCLASS32: PID % runs 32-bit code, only 64-bit is supported";

@@ -13,7 +13,8 @@
 //!     prefetch   reads all that the last walks asked for with one process_vm_readv
 //!     python     walks threads and frames in that; code and lines make names of them, and prove that they are still right
 //!   profile    counts the stack in a tree
-//! report     writes the tree; dump writes the stacks of one look; error says what went wrong
+//! report     writes the tree; dump writes the stacks of one look, check what would be found
+//! error      says what went wrong, and by denial why a process may not be looked at
 //! ```
 //!
 //! Everything reads through [`memory::Memory`]; only `sys` calls the kernel. `tests/floors.rs` holds who may use whom.
@@ -25,6 +26,7 @@
 #[cfg(test)]
 extern crate std;
 pub mod cli;
+pub mod denial;
 pub mod elf;
 pub mod error;
 pub mod locate;
@@ -40,6 +42,7 @@ pub mod table;
 pub mod target;
 pub mod text;
 
+mod check;
 mod children;
 mod dump;
 mod program;

@@ -104,6 +104,7 @@ pub fn locate(
 }
 
 /// As the dynamic linker does it: the first image that defines a symbol is the one whose copy is used.
+#[inline(never)] // so that its caller has a small frame
 fn symbols(search: &Search<'_>, ranks: &RangeInclusive<Rank>, look: Look) -> Option<Symbols> {
     let first = |name: &[u8]| {
         let mut images = search.images.iter().filter(|image| ranks.contains(&image.rank));
@@ -248,7 +249,7 @@ fn decode_aarch64(at: Addr, adrp: u32, ldr: u32) -> Option<Addr> {
 }
 
 /// Version, layout and roots. Errors: the version that has no layout, 0 when it cannot be told.
-#[inline(never)] // smaller
+#[inline(never)] // so that its caller has a small frame
 fn interpret(
     search: &Search<'_>,
     symbols: &Symbols,
@@ -294,6 +295,7 @@ fn roots(symbols: &Symbols, places: &Runtime) -> Option<Roots> {
 
 /// What the target says of its version. The word that only the interpreter itself can have written comes first, then
 /// the name of its file, which is right wherever it is specific, then the string that it prints.
+#[inline(never)] // so that its caller has a small frame
 fn version(search: &Search<'_>, symbols: &Symbols, header: Option<Header>) -> Option<u64> {
     let word = || search.memory.word::<u64>(symbols.version?).ok();
     let name = || name_version(search.images.name(&symbols.image));
@@ -355,6 +357,7 @@ fn spelled_version(text: &[u8]) -> Option<u64> {
 }
 
 /// Whether a walk from the roots comes to a thread that belongs to the interpreter it was found in.
+#[inline(never)] // so that its caller has a small frame
 fn has_threads(memory: &Target<'_>, found: &Interpreter) -> bool {
     let Some(head) = found.roots.interpreters else {
         // Only the holder's word is known: nobody may hold the GIL just now.

@@ -2,7 +2,8 @@
 
 use crate::children::{Family, Remarks};
 use crate::cli::{self, Action, Options};
-use crate::error::{Error, Usage, errno_name, explain};
+use crate::denial::{self, Refused};
+use crate::error::{Error, explain};
 use crate::locate::Interpreter;
 use crate::profile::Profile;
 use crate::python::threads::Which;
@@ -44,7 +45,7 @@ fn act<'a>(process: &Process, options: &Options<'a>) -> Result<i32, Error<'a>> {
     match options.action {
         Action::Help => print(cli::help),
         Action::Version => print(cli::version),
-        Action::Dump | Action::Sample => observe(process, options),
+        Action::Check | Action::Dump | Action::Sample => observe(process, options),
     }
 }
 
@@ -61,7 +62,7 @@ fn observe<'a>(process: &Process, options: &Options<'a>) -> Result<i32, Error<'a
     let signals = clock::block_signals();
     let (pid, early) = match options.command {
         Some(first) => start(process, first, options)?,
-        None => (Pid::from_raw(options.pid as i32).ok_or(Error::Usage(Usage::Target))?, None),
+        None => (options.target()?, None),
     };
     let ours = options.command.is_some();
     let (processes, samplers) = storage.processes(options.children);
@@ -75,6 +76,11 @@ fn observe<'a>(process: &Process, options: &Options<'a>) -> Result<i32, Error<'a
         return Err(error);
     }
     let file = early.map_or_else(|| open(options), Ok)?;
+    if options.action == Action::Check {
+        let mut out = Output::new(file);
+        family.check(&mut out);
+        return finish(options, &mut out);
+    }
     if options.action == Action::Dump {
         let mut out = Output::new(file);
         if !family.dump(&mut profile, &mut out) && !options.children {
@@ -128,7 +134,7 @@ fn finish<'a>(options: &Options<'a>, out: &mut Output) -> Result<i32, Error<'a>>
     Ok(0)
 }
 
-#[inline(never)] // as above
+#[inline(never)] // so that its caller has a small frame
 fn report<'a>(
     options: &Options<'a>,
     remarks: &Remarks,
@@ -137,10 +143,10 @@ fn report<'a>(
     file: File,
 ) -> Result<i32, Error<'a>> {
     let mut words = Output::to(stderr());
-    if let Some(errno) = remarks.refused {
-        words.put(b"pyflame: threads may not be stopped (ptrace: ");
-        words.put(errno_name(errno));
-        words.put(b"), so sampling went on as with --nonblocking\n");
+    if let Some(pid) = remarks.refused {
+        words.put(b"pyflame: went on as with --nonblocking, none may be stopped: ");
+        denial::put(pid, Refused::Stopping, &mut words);
+        words.put(b"\n");
     }
     if remarks.left_out > 0 {
         words.put(b"pyflame: processes left out: ");
@@ -166,7 +172,10 @@ pub fn say_found(pid: Pid, interpreter: &Interpreter, remote: &Remote, verbose: 
         out.put(b" is newer than this program and read by the layout that it publishes itself\n");
     }
     if verbose {
-        put_interpreter(pid, interpreter, remote, &mut out);
+        out.put(b"pyflame: pid ");
+        put_number(pid.as_raw_nonzero().get() as u64, &mut out);
+        out.put(b": ");
+        put_interpreter(interpreter, remote, &mut out);
     }
     let _ = out.finish();
 }
@@ -179,10 +188,9 @@ fn put_version(interpreter: &Interpreter, out: &mut dyn Sink) {
     }
 }
 
-fn put_interpreter(pid: Pid, interpreter: &Interpreter, remote: &Remote, out: &mut dyn Sink) {
-    out.put(b"pyflame: pid ");
-    put_number(pid.as_raw_nonzero().get() as u64, out);
-    out.put(b": Python ");
+/// Writes its version, how it was found and how it is read, as a line.
+pub fn put_interpreter(interpreter: &Interpreter, remote: &Remote, out: &mut dyn Sink) {
+    out.put(b"Python ");
     put_version(interpreter, out);
     out.put(if interpreter.free_threaded { b" free-threaded, found by " } else { b", found by " });
     out.put(interpreter.how);

@@ -65,8 +65,8 @@ const DT_RELR: usize = 36;
 unsafe fn relocate(base: usize, mut dynamic: *const [usize; 2]) {
     let (mut table, mut size) = (0usize, 0usize);
     let (mut packed, mut packed_size) = (0usize, 0usize);
-    // SAFETY: the linker ends `_DYNAMIC` with DT_NULL; its tables lie within the image, and each entry of type RELATIVE,
-    // and each of the packed ones, names a writable word of the image.
+    // SAFETY: the linker ends `_DYNAMIC` with DT_NULL; its tables lie within the image, and each entry of type
+    // RELATIVE, like each word that the packed table stands for, is a writable word of the image.
     unsafe {
         while (*dynamic)[0] != DT_NULL {
             match (*dynamic)[0] {
@@ -87,26 +87,35 @@ unsafe fn relocate(base: usize, mut dynamic: *const [usize; 2]) {
             }
             entry = entry.add(1);
         }
-        // Packed: an address, then words in which bit n stands for the nth word behind what came before (gABI, DT_RELR).
-        let mut word = packed as *const usize;
-        let mut place = core::ptr::null_mut::<usize>();
-        while word < (packed + packed_size) as *const usize {
-            let mut bits = *word;
+        relocate_packed(base, packed as *const usize, (packed + packed_size) as *const usize);
+    }
+}
+
+/// The same where the linker could pack the table (SHT_RELR of the System V ABI): an even entry is the place of a word;
+/// an odd one tells by its upper 63 bits which of the 63 words behind the last ones are meant, too.
+///
+/// # Safety
+/// What the entries stand for are writable words of the image.
+#[inline(always)]
+unsafe fn relocate_packed(base: usize, mut entry: *const usize, end: *const usize) {
+    let mut place = base as *mut usize;
+    // SAFETY: as the caller says.
+    unsafe {
+        while entry < end {
+            let (mut bits, mut left) = (*entry, 63);
             if bits & 1 == 0 {
                 place = (base + bits) as *mut usize;
-                *place += base;
-                place = place.add(1);
-            } else {
-                let next = place.add(63);
-                while place < next {
-                    bits >>= 1;
-                    if bits & 1 != 0 {
-                        *place += base;
-                    }
-                    place = place.add(1);
-                }
+                (bits, left) = (0b10, 1);
             }
-            word = word.add(1);
+            while left > 0 {
+                bits >>= 1;
+                if bits & 1 == 1 {
+                    *place += base;
+                }
+                place = place.wrapping_add(1);
+                left -= 1;
+            }
+            entry = entry.add(1);
         }
     }
 }

@@ -209,6 +209,11 @@ impl Sampler {
         }
     }
 
+    /// The process.
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
     /// The memory of the target.
     pub fn remote(&self) -> &Remote {
         self.prefetch.target()

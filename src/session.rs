@@ -5,11 +5,11 @@ use crate::error::Error;
 use crate::locate::{Interpreter, locate};
 use crate::profile::Profile;
 use crate::sampler::Sampler;
-use crate::sys::children::Stat;
-use crate::sys::clock::{self, Nanos, SECOND, SIGCHLD, Signals};
+use crate::sys::clock::{self, Nanos, SECOND, SIGCHLD, SIGTSTP, Signals};
 use crate::sys::remote::Remote;
+use crate::sys::stat::Identity;
 use crate::target::{self, Images};
-use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process, waitpid};
 
 /// Where there is no sleep between samples, signals are attended to so often.
 const ATTEND: Nanos = SECOND / 1000;
@@ -46,8 +46,9 @@ pub struct Session {
     pid: Pid,
     /// We started it.
     ours: bool,
-    /// Its end ends the session.
-    alone: bool,
+    /// Which process it is, if its end ends the session and we did not start it: of a child the number is its own until we
+    /// collect it.
+    identity: Option<Identity>,
     images: Images,
     signals: Signals,
     status: Option<WaitStatus>,
@@ -60,17 +61,22 @@ pub struct Session {
 impl Session {
     /// Observes `pid`. Unless it is `alone`, others may live on when it has ended.
     pub fn new(pid: Pid, ours: bool, alone: bool, images: Images, signals: Signals) -> Session {
-        Session { pid, ours, alone, images, signals, status: None, asked_to_end: false, attend: 0 }
+        let identity = if ours || !alone { None } else { Some(Identity::of(pid)) };
+        Session { pid, ours, identity, images, signals, status: None, asked_to_end: false, attend: 0 }
     }
 
     /// The memory and the interpreter of a process, as they are now.
     #[inline(never)] // for its frame, in which every address takes longer instructions
     pub fn find(&mut self, pid: Pid, abi: Option<u16>) -> Result<(Remote, Interpreter), Error<'static>> {
         let remote = target::open(pid)?;
-        let number = pid.as_raw_nonzero().get() as u64;
-        self.images.read(pid).map_err(|errno| Error::Denied(number, errno))?;
+        self.images.read(pid).map_err(|_| Error::Denied(pid))?;
         let interpreter = locate(pid, &remote, &self.images, abi)?;
         Ok((remote, interpreter))
+    }
+
+    /// The images of the process in which an interpreter was looked for last.
+    pub fn images(&self) -> &Images {
+        &self.images
     }
 
     /// The process.
@@ -92,10 +98,16 @@ impl Session {
         self.attend = now + ATTEND;
         loop {
             let slice = deadline.min(clock::now() + NOTICE);
-            // Each stop sends a SIGCHLD, too, which mostly is of no interest.
-            let waits = self.ours || samplers.iter().flatten().any(|sampler| sampler.waits_for_stop());
-            let signals = if waits { self.signals } else { self.signals.but(SIGCHLD) };
+            // Each stop sends a SIGCHLD, too, which mostly is of no interest. We do not stop before all are let go.
+            let signals = match samplers.iter().flatten().any(|sampler| sampler.waits_for_stop()) {
+                true => self.signals.but(SIGTSTP),
+                false if self.ours => self.signals,
+                false => self.signals.but(SIGCHLD),
+            };
             match clock::sleep_until(slice, signals) {
+                Some(signal) if signal.number == SIGTSTP => {
+                    let _ = kill_process(getpid(), Signal::STOP);
+                }
                 Some(signal) if signal.number == SIGCHLD => {
                     for sampler in samplers.iter_mut().flatten() {
                         sampler.attend();
@@ -103,8 +115,12 @@ impl Session {
                     }
                 }
                 Some(signal) if self.ours => {
-                    // The command decides what the signal does to it; a terminal has sent it there, too.
-                    if let Some(signal) = Signal::from_named_raw(signal.number).filter(|_| signal.sent) {
+                    // The command decides what the signal does to it; a terminal has sent it there, too. As long as we
+                    // have not collected it, the number is its own.
+                    let told = samplers.iter().flatten().find_map(|sampler| sampler.ended());
+                    self.status = self.status.or(told);
+                    let sent = signal.sent && self.status.is_none();
+                    if let Some(signal) = Signal::from_named_raw(signal.number).filter(|_| sent) {
                         let _ = kill_process(self.pid, signal);
                     }
                 }
@@ -124,7 +140,7 @@ impl Session {
             let status = waitpid(Some(self.pid), WaitOptions::NOHANG).ok().flatten();
             self.status = status.map(|(_, status)| status).filter(|status| !status.stopped());
         }
-        self.status.is_some() || !self.ours && self.alone && Stat::of(self.pid).is_none_or(|stat| stat.ended)
+        self.status.is_some() || self.identity.as_mut().is_some_and(Identity::has_ended)
     }
 
     /// Waits for the end of a process that we started: its status as a shell gives it.

@@ -2,6 +2,7 @@
 //! go when it does, whatever we do meanwhile.
 
 use crate::sys::ptrace::{self, Stop, Stopped, Tracee};
+use crate::sys::stat::Stat;
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitStatus};
 
@@ -53,9 +54,11 @@ impl Stopper {
         let place = self.late.iter().position(Option::is_none)?;
         match ptrace::stop(tid) {
             Ok(stop) => self.settle(place, tid, stop),
-            Err(Errno::SRCH) => None,
             Err(errno) => {
-                self.refused = Some(errno);
+                // Of a thread that is about to end the kernel says EPERM, too.
+                if errno != Errno::SRCH && Stat::read(tid).is_ok_and(|stat| !stat.has_ended()) {
+                    self.refused = Some(errno);
+                }
                 None
             }
         }

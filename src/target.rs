@@ -5,10 +5,10 @@ use crate::maps::{Lines, Mapping, hex};
 use crate::memory::{Addr, Memory as _, Span};
 use crate::sys::proc::{self, Path, READ, read_of};
 use crate::sys::remote::Remote;
-use crate::text::leading_decimal;
+use crate::sys::stat::{Stat, behind_name};
 use rustix::fs::readlinkat_raw;
 use rustix::io::Errno;
-use rustix::process::{Pid, test_kill_process};
+use rustix::process::Pid;
 
 /// An ELF image in the target.
 #[derive(Clone, Copy)]
@@ -134,36 +134,19 @@ fn executable(pid: Pid, into: &mut [u8]) -> &[u8] {
 
 /// The memory of process `pid`. Errors: what stands in the way.
 pub fn open(pid: Pid) -> Result<Remote, Error<'static>> {
-    let number = pid.as_raw_nonzero().get() as u64;
-    let mut stat = [0; 1024];
-    match read_of(pid, 0, b"stat", &mut stat) {
-        Ok(stat) => look_at_stat(number, stat)?,
-        Err(Errno::NOENT) if test_kill_process(pid) == Err(Errno::SRCH) => {
-            return Err(Error::NoProcess(number));
+    let runs = |stat: Stat| !stat.has_ended() && !stat.is_kernel();
+    if proc::is_ours() && Stat::read(pid).is_ok_and(runs) {
+        let remote = Remote::new(pid, None);
+        // Nothing is mapped at 0: a process that may be read says EFAULT.
+        match remote.read_ranges(&[Span { base: 0, len: 1 }], &mut [0]) {
+            Ok(_) | Err(Errno::FAULT) => return Ok(remote),
+            Err(_) => {}
         }
-        Err(errno) => return Err(Error::Denied(number, errno)),
+        if let Ok(file) = proc::open(&Path::new(pid, &[b"mem"]), READ) {
+            return Ok(Remote::new(pid, Some(file)));
+        }
     }
-    let remote = Remote::new(pid, None);
-    // Nothing is mapped at 0: a process that may be read says EFAULT.
-    match remote.read_ranges(&[Span { base: 0, len: 1 }], &mut [0]) {
-        Ok(_) | Err(Errno::FAULT) => return Ok(remote),
-        Err(_) => {}
-    }
-    match proc::open(&Path::new(pid, &[b"mem"]), READ) {
-        Ok(file) => Ok(Remote::new(pid, Some(file))),
-        Err(errno) => Err(Error::Denied(number, errno)),
-    }
-}
-
-/// State and flags of a process (proc_pid_stat(5)): fields 3 and 9, counted from the end of the name.
-fn look_at_stat(pid: u64, stat: &[u8]) -> Result<(), Error<'static>> {
-    const PF_KTHREAD: u64 = 0x20_0000;
-    let mut fields = behind_name(stat).split(|&b| b == b' ');
-    if matches!(fields.next(), Some(b"Z" | b"X")) {
-        return Err(Error::Zombie(pid));
-    }
-    let flags = fields.nth(5).and_then(leading_decimal).map_or(0, |(flags, _)| flags);
-    if flags & PF_KTHREAD != 0 { Err(Error::Kernel(pid)) } else { Ok(()) }
+    Err(Error::Denied(pid))
 }
 
 /// The kernel's thread id of a `pthread_t`, where the C library keeps it: in glibc's `struct pthread` (nptl/descr.h) or
@@ -198,39 +181,11 @@ pub fn waits_at(pid: Pid, tid: Pid) -> Option<Addr> {
     hex(argument.strip_prefix(b"0x")?).map(Addr)
 }
 
-/// A `stat` of `/proc` from its third field, the state, on: a name may hold anything, a parenthesis too.
-fn behind_name(stat: &[u8]) -> &[u8] {
-    let end = stat.iter().rposition(|&b| b == b')').unwrap_or(0);
-    stat.get(end + 2..).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::testing::zeroed;
-    use std::format;
     use std::vec::Vec;
-
-    #[test]
-    fn what_ended_and_what_is_the_kernel_s_is_refused() {
-        let rest = "1 1 1 0 -1 4194304 100 0 0 0 1 2 0 0 20 0 1 0 12 1000 10 18446744073709551615";
-        for name in ["python3", "", "a b", ") Z 1 2", "x) Z", ")", "((", "R Z X ) X", "tab\tbed"] {
-            let stat = |state: &str, rest: &str| format!("77 ({name}) {state} {rest}\n");
-            for state in ["R", "S", "D", "t", "T", "I"] {
-                assert_eq!(look_at_stat(77, stat(state, rest).as_bytes()), Ok(()), "{name}");
-            }
-            for state in ["Z", "X"] {
-                assert_eq!(look_at_stat(77, stat(state, rest).as_bytes()), Err(Error::Zombie(77)), "{name}");
-            }
-            // kthreadd: 0x208040
-            let kernel = rest.replace("4194304", "2129984").replace("-1", "0");
-            assert_eq!(look_at_stat(77, stat("S", &kernel).as_bytes()), Err(Error::Kernel(77)), "{name}");
-        }
-        let whole = format!("77 (python3) S {rest}");
-        for end in 0..whole.len() {
-            assert_eq!(look_at_stat(77, &whole.as_bytes()[..end]), Ok(()), "{end}");
-        }
-    }
 
     /// The images of a process with these mappings: rank, name, path, start.
     fn images(maps: &str, executable: &str, room: usize) -> Vec<(Rank, std::string::String, u64)> {

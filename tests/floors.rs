@@ -34,12 +34,12 @@ const FLOORS: [Floor; 6] = [
     Floor { modules: &["report"], may_use: &["report"] },
     Floor {
         modules: &[
-            "children", "cli", "dump", "error", "locate", "program", "sampler", "session", "stopper",
-            "storage", "target",
+            "check", "children", "cli", "denial", "dump", "error", "locate", "program", "sampler", "session",
+            "stopper", "storage", "target",
         ],
         may_use: &[
-            "children", "cli", "dump", "error", "locate", "program", "python", "report", "sampler",
-            "session", "stopper", "storage", "sys", "target",
+            "check", "children", "cli", "denial", "dump", "error", "locate", "program", "python", "report",
+            "sampler", "session", "stopper", "storage", "sys", "target",
         ],
     },
 ];

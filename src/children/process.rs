@@ -3,10 +3,9 @@
 
 use crate::profile::Frame;
 use crate::sampler::Sampler;
-use crate::sys::children::Stat;
 use crate::sys::clock::Nanos;
+use crate::sys::stat::Stat;
 use crate::table::List;
-use rustix::io::Errno;
 use rustix::process::Pid;
 
 /// What a process runs that has to be looked at.
@@ -36,8 +35,8 @@ pub struct Process {
 /// What there is to say at the end besides the profile.
 #[derive(Clone, Copy, Default)]
 pub struct Remarks {
-    /// Why threads could not be stopped.
-    pub refused: Option<Errno>,
+    /// A process whose threads could not be stopped.
+    pub refused: Option<Pid>,
     /// Read calls.
     pub reads: u64,
     /// Processes that are not in the profile, for all the time or a part of it: there was no room, or no permission.
@@ -47,7 +46,7 @@ pub struct Remarks {
 impl Remarks {
     /// Adds what a sampler has to say of its process, when it goes on to another or all is over.
     pub fn note(&mut self, sampler: &Sampler) {
-        self.refused = self.refused.or(sampler.stop_refused());
+        self.refused = self.refused.or(sampler.stop_refused().map(|_| sampler.pid()));
         self.reads += sampler.remote().calls();
     }
 
@@ -68,7 +67,7 @@ pub fn sampler<'a>(
 /// Enters a process, if it is new; `below`: only one whose parent is in the table. How many did not fit.
 pub fn meet(processes: &mut List<Process>, pid: Pid, below: bool) -> u64 {
     let is_there = |pid| processes.items().iter().any(|process| process.pid == pid);
-    let parent = || Pid::from_raw(Stat::of(pid)?.parent as i32);
+    let parent = || Pid::from_raw(Stat::read(pid).ok()?.parent as i32);
     if is_there(Some(pid)) || below && !parent().is_some_and(|parent| is_there(Some(parent))) {
         return 0;
     }

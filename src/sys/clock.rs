@@ -72,6 +72,8 @@ const SIGHUP: i32 = 1;
 const SIGINT: i32 = 2;
 const SIGPIPE: i32 = 13;
 const SIGTERM: i32 = 15;
+/// The terminal's wish that we stop.
+pub const SIGTSTP: i32 = 20;
 
 impl Signals {
     /// None.
@@ -95,13 +97,17 @@ impl Signals {
     }
 }
 
-/// Blocks what ends sampling, so that [`sleep_until`] receives it, and SIGPIPE, so that a write fails instead: what to
-/// wait for. A hangup that is ignored (nohup(1)) stays so.
+/// Blocks what ends or stops sampling, so that [`sleep_until`] receives it at a moment when nobody is held, and SIGPIPE, so
+/// that a write fails instead: what to wait for. A hangup that is ignored (nohup(1)) stays so.
 pub fn block_signals() -> Signals {
-    let ending = Signals::NONE.and(SIGINT).and(SIGTERM).and(SIGCHLD);
-    let ending = if is_ignored(SIGHUP) { ending } else { ending.and(SIGHUP) };
-    ending.and(SIGPIPE).set_mask();
-    ending
+    let mut signals = Signals::NONE.and(SIGINT).and(SIGTERM).and(SIGCHLD);
+    for signal in [SIGHUP, SIGTSTP] {
+        if !is_ignored(signal) {
+            signals = signals.and(signal);
+        }
+    }
+    signals.and(SIGPIPE).set_mask();
+    signals
 }
 
 fn is_ignored(signal: i32) -> bool {

@@ -12,6 +12,7 @@ pub mod region;
 pub mod remote;
 pub mod spawn;
 pub mod start;
+pub mod stat;
 
 use rustix::fd::BorrowedFd;
 

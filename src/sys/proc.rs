@@ -1,11 +1,12 @@
 //! Paths, files below `/proc` of a process, and the numbers in their names. Opened without blocking, read into the
 //! caller's buffer.
 
+use super::stat::{line, number};
 use core::ffi::CStr;
 use rustix::fd::OwnedFd;
-use rustix::fs::{CWD, Mode, OFlags, RawDir, openat};
+use rustix::fs::{CWD, Mode, OFlags, openat, readlinkat_raw};
 use rustix::io::Errno;
-use rustix::process::Pid;
+use rustix::process::{Pid, getpid};
 
 /// A path, built in place: what is longer than the kernel takes (PATH_MAX, limits.h) is none, and leads nowhere.
 pub struct Path {
@@ -17,9 +18,14 @@ pub struct Path {
 impl Path {
     /// `path` as it is.
     pub fn from(path: &[u8]) -> Path {
-        let mut new = Path { bytes: [0; 4096], len: 0 };
-        new.push(path);
-        new
+        Path::of(&[path])
+    }
+
+    /// What `parts` are one behind the other.
+    pub fn of(parts: &[&[u8]]) -> Path {
+        let mut path = Path { bytes: [0; 4096], len: 0 };
+        parts.iter().for_each(|part| path.push(part));
+        path
     }
 
     /// `/proc/PID`, then each of `parts` behind a slash.
@@ -52,6 +58,9 @@ impl Path {
     }
 }
 
+/// Bytes that hold a `status` of a process, unless it belongs to hundreds of groups.
+pub const STATUS: usize = 4096;
+
 /// How files are opened for reading: never waits for a writer of a FIFO, never makes a terminal ours.
 pub const READ: OFlags = OFlags::CLOEXEC.union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 
@@ -60,16 +69,10 @@ pub fn open(path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
     openat(CWD, path.c_str(), flags, Mode::from_raw_mode(0o644))
 }
 
-/// Reads a whole small file into `into`: the part that it filled.
+/// Reads a small file of `/proc` into `into`: the part that it filled. The kernel makes such a file anew for each read
+/// from its start and gives as much as there is room for, so one read is enough.
 pub fn read_file<'a>(path: &Path, into: &'a mut [u8]) -> Result<&'a [u8], Errno> {
-    let file = open(path, READ)?;
-    let mut len = 0;
-    while let Some(rest) = into.get_mut(len..).filter(|rest| !rest.is_empty()) {
-        match rustix::io::read(&file, rest)? {
-            0 => break,
-            n => len += n,
-        }
-    }
+    let len = rustix::io::read(open(path, READ)?, &mut *into)?;
     Ok(into.get(..len).unwrap_or_default())
 }
 
@@ -80,17 +83,23 @@ pub fn read_of<'a>(pid: Pid, tid: u32, name: &[u8], into: &'a mut [u8]) -> Resul
     read_file(&path, into)
 }
 
-/// Calls `visit` with every number that names an entry of the directory `path`, such as the threads in `task`.
+/// Calls `visit` with the number that each entry of the directory `path` has for a name, such as those of all processes in
+/// `/proc`; something else is no process.
 pub fn numbers(path: &Path, visit: &mut dyn FnMut(u64)) -> Result<(), Errno> {
-    let dir = open(path, OFlags::CLOEXEC | OFlags::DIRECTORY)?;
-    let mut buffer = [core::mem::MaybeUninit::uninit(); 4096];
-    let mut entries = RawDir::new(dir, &mut buffer);
-    while let Some(entry) = entries.next() {
-        if let Some(number) = crate::text::decimal(entry?.file_name().to_bytes()) {
-            visit(number);
+    let directory = open(path, OFlags::CLOEXEC | OFlags::DIRECTORY)?;
+    let mut buffer = [0; 4096];
+    loop {
+        let len = super::raw::getdents(&directory, &mut buffer);
+        let mut rest = buffer.get(..len).unwrap_or_default();
+        // struct linux_dirent64 (getdents64(2)): its own length at 16, the name from 19 on.
+        while let Some((head, name)) = rest.split_at_checked(19) {
+            visit(number(name, 10, 0));
+            rest = rest.get(u16::from_le_bytes([head[16], head[17]]).into()..).unwrap_or_default();
+        }
+        if len == 0 {
+            return Ok(());
         }
     }
-    Ok(())
 }
 
 /// A number that tells the program that `pid` runs from another one: its inode and its device. 0 when that may not be
@@ -104,14 +113,17 @@ pub fn executable_id(pid: Pid) -> u64 {
 /// Whether a signal that thread `tid` does not block waits for it or for its process (SigPnd, ShdPnd, SigBlk of
 /// proc_pid_status(5), in hexadecimal).
 pub fn signal_pending(tid: Pid) -> bool {
-    let mut buffer = [0; 2048];
+    let mut buffer = [0; STATUS];
     let status = read_of(tid, 0, b"status", &mut buffer).unwrap_or_default();
-    let field = |name: &[u8]| {
-        let line = status.split(|&b| b == b'\n').find_map(|line| line.strip_prefix(name));
-        let digits = line.unwrap_or_default().iter().filter_map(|&b| (b as char).to_digit(16));
-        digits.fold(0u64, |mask, digit| mask << 4 | u64::from(digit))
-    };
-    (field(b"SigPnd:") | field(b"ShdPnd:")) & !field(b"SigBlk:") != 0
+    let mask = |name| number(line(status, name), 16, 0);
+    (mask(&b"\nSigPnd:\t"[..]) | mask(b"\nShdPnd:\t")) & !mask(b"\nSigBlk:\t") != 0
+}
+
+/// Whether the pids in `/proc` are ours: it is mounted, and not for another PID namespace.
+pub fn is_ours() -> bool {
+    let mut link = [0; 16];
+    let len = readlinkat_raw(CWD, c"/proc/self", &mut link[..]).unwrap_or(0);
+    super::stat::number(link.get(..len).unwrap_or_default(), 10, 0) == getpid().as_raw_nonzero().get() as u64
 }
 
 #[cfg(test)]
@@ -145,6 +157,7 @@ mod tests {
         numbers(&Path::new(pid, &[b"task"]), &mut |number| threads.push(number)).unwrap();
         assert!(threads.contains(&(rustix::thread::gettid().as_raw_nonzero().get() as u64)));
         assert!(!signal_pending(rustix::thread::gettid()));
+        assert!(is_ours());
         let none = Path::new(pid, &[b"nothing"]);
         assert_eq!(numbers(&none, &mut |_| panic!()).err(), Some(Errno::NOENT));
     }

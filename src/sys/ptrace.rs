@@ -6,7 +6,7 @@
 use super::clock::{self, Nanos};
 use super::raw::{nr, syscall};
 use rustix::io::Errno;
-use rustix::process::{Pid, WaitOptions, WaitStatus, waitpid};
+use rustix::process::{Pid, WaitOptions, WaitStatus, getpid, waitpid};
 
 const PTRACE_DETACH: usize = 17;
 const PTRACE_SEIZE: usize = 0x4206;
@@ -166,4 +166,22 @@ pub fn stop(tid: Pid) -> Result<Stop, Errno> {
         spin(NEXT_SPIN);
     }
     Ok(Stop::Late(tracee))
+}
+
+/// Whether a filter (seccomp(2)) forbids the call itself, whoever it is about: for a process that is not traced, as we
+/// are to ourselves, the kernel says ESRCH.
+pub fn is_filtered() -> bool {
+    ptrace(PTRACE_DETACH, getpid(), 0) != Err(Errno::SRCH)
+}
+
+/// Whether thread `tid` may be stopped, which it is not: 0, or the errno that says why not, as of [`stop`]. A child of
+/// ours begins to trace it and ends at once, with which the kernel lets it go: to do so ourselves we would have to stop
+/// it first.
+pub fn may_stop(tid: Pid) -> i32 {
+    let Ok(child) = super::spawn::fork() else { return Errno::PERM.raw_os_error() };
+    let Some(child) = child else {
+        super::exit(ptrace(PTRACE_SEIZE, tid, 0).map_or_else(Errno::raw_os_error, |()| 0))
+    };
+    let status = waitpid(Some(child), WaitOptions::empty()).ok().flatten();
+    status.map_or(0, |(_, status)| status.as_raw() >> 8)
 }

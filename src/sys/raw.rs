@@ -2,6 +2,7 @@
 //! Refuses meaning: each caller in this folder wraps one call in a typed function.
 
 use core::arch::asm;
+use rustix::fd::{AsRawFd as _, OwnedFd};
 use rustix::io::Errno;
 
 /// Numbers of the calls made by hand (asm/unistd_64.h).
@@ -12,6 +13,7 @@ pub mod nr {
     pub const EXECVE: usize = 59;
     pub const EXIT_GROUP: usize = 231;
     pub const KCMP: usize = 312;
+    pub const GETDENTS64: usize = 217;
     pub const PIPE2: usize = 293;
     pub const PROCESS_VM_READV: usize = 310;
     pub const PTRACE: usize = 101;
@@ -28,6 +30,7 @@ pub mod nr {
     pub const EXECVE: usize = 221;
     pub const EXIT_GROUP: usize = 94;
     pub const KCMP: usize = 272;
+    pub const GETDENTS64: usize = 61;
     pub const PIPE2: usize = 59;
     pub const PROCESS_VM_READV: usize = 270;
     pub const PTRACE: usize = 117;
@@ -62,4 +65,12 @@ pub unsafe fn syscall(nr: usize, args: [usize; 6]) -> Result<usize, Errno> {
     } else {
         Ok(result as usize)
     }
+}
+
+/// Reads entries of a directory into `into`: how many bytes; none at its end, or when it cannot be read.
+pub fn getdents(directory: &OwnedFd, into: &mut [u8]) -> usize {
+    let fd = directory.as_raw_fd() as usize;
+    // SAFETY: the kernel writes at most the bytes that there are.
+    let result = unsafe { syscall(nr::GETDENTS64, [fd, into.as_mut_ptr() as usize, into.len(), 0, 0, 0]) };
+    result.unwrap_or(0)
 }

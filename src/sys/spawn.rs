@@ -2,23 +2,20 @@
 //! directory and standard streams, and no signal blocked.
 
 use super::clock::Signals;
+use super::proc::Path;
 use super::raw::{nr, syscall};
 use super::start::Process;
 use rustix::fd::{AsFd as _, FromRawFd as _, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions, waitpid};
 
-/// Longest path of a command (PATH_MAX, limits.h).
-const PATH_MAX: usize = 4096;
 const SIGCHLD: usize = 17;
 
 /// Starts the command that begins at argument `first` of `process`, found through `PATH` as a shell finds it.
 /// Errors: the errno of `execve(2)`.
 pub fn spawn(process: &Process, first: usize) -> Result<Pid, Errno> {
     let (reader, writer) = pipe()?;
-    // SAFETY: a plain fork: one thread, and the child goes on with a copy of everything.
-    let child = unsafe { syscall(nr::CLONE, [SIGCHLD, 0, 0, 0, 0, 0])? };
-    let Some(pid) = Pid::from_raw(child as i32) else {
+    let Some(pid) = fork()? else {
         Signals::NONE.set_mask();
         let errno = exec(process, first);
         let _ = rustix::io::write(&writer, &errno.raw_os_error().to_ne_bytes());
@@ -34,6 +31,13 @@ pub fn spawn(process: &Process, first: usize) -> Result<Pid, Errno> {
         }
         _ => Ok(pid),
     }
+}
+
+/// Makes a child that goes on from here with a copy of everything: its pid, and none in the child itself.
+pub fn fork() -> Result<Option<Pid>, Errno> {
+    // SAFETY: a plain fork of a process with one thread.
+    let child = unsafe { syscall(nr::CLONE, [SIGCHLD, 0, 0, 0, 0, 0])? };
+    Ok(Pid::from_raw(child as i32))
 }
 
 /// A pipe whose ends are closed by exec.
@@ -65,19 +69,15 @@ fn exec(process: &Process, first: usize) -> Errno {
 }
 
 fn exec_at(process: &Process, first: usize, directory: &[u8], name: &[u8]) -> Errno {
-    let mut path = [0; PATH_MAX];
     let slash: &[u8] = if directory.is_empty() { b"" } else { b"/" };
-    let parts = directory.iter().chain(slash).chain(name);
-    let mut len = 0;
-    for (to, from) in path.iter_mut().zip(parts) {
-        (*to, len) = (*from, len + 1);
-    }
-    if len != directory.len() + slash.len() + name.len() || len == PATH_MAX {
+    let path = Path::of(&[directory, slash, name]);
+    if path.c_str().count_bytes() != directory.len() + slash.len() + name.len() {
         return Errno::NAMETOOLONG;
     }
     let (argv, envp) = process.exec_vectors(first);
-    // SAFETY: a string that ends with a NUL, since `path` was zeroed and is longer, and two lists that end with NULL.
-    let result =
-        unsafe { syscall(nr::EXECVE, [path.as_ptr() as usize, argv as usize, envp as usize, 0, 0, 0]) };
+    // SAFETY: a string that ends with a NUL and two lists that end with NULL.
+    let result = unsafe {
+        syscall(nr::EXECVE, [path.c_str().as_ptr() as usize, argv as usize, envp as usize, 0, 0, 0])
+    };
     result.err().unwrap_or(Errno::NOEXEC)
 }

@@ -40,6 +40,23 @@ impl Target {
         Ok(target)
     }
 
+    /// The same below another command, such as unshare(1).
+    pub fn python_in(
+        python: &Python,
+        wrapper: &[&str],
+        program: &str,
+        arguments: &[&str],
+    ) -> Result<Target, Trouble> {
+        let directory = new_directory()?;
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs").join(program);
+        let mut command = Command::new(wrapper[0]);
+        command.args(&wrapper[1..]).arg(&python.path).arg(path).arg(directory.join("ready")).args(arguments);
+        command.envs(python.environment.iter().map(|(name, value)| (name, value)));
+        let mut target = Target::spawn(command, directory)?;
+        target.wait_until_ready()?;
+        Ok(target)
+    }
+
     /// Starts any command, which is ready at once.
     pub fn other(program: impl AsRef<OsStr>, arguments: &[&str]) -> Result<Target, Trouble> {
         let mut command = Command::new(program);
@@ -106,6 +123,18 @@ impl Target {
             thread::sleep(Duration::from_millis(2));
         }
         Ok(fs::read_to_string(self.file(name))?)
+    }
+
+    /// The same for a file that is written in place, a line.
+    pub fn wait_for_line(&self, name: &str) -> Result<String, Trouble> {
+        let start = Instant::now();
+        loop {
+            match self.wait_for(name)? {
+                text if text.ends_with('\n') => return Ok(text),
+                _ if start.elapsed() > START => return Err(format!("no line in {name}").into()),
+                _ => thread::sleep(Duration::from_millis(2)),
+            }
+        }
     }
 
     /// Waits until the process has computed for some time, so that it is past all that it does only once.

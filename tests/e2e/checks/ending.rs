@@ -28,7 +28,10 @@ pub fn signals(setting: &Setting, score: &mut Score) -> Checked {
         };
         score.enter(&format!("signals: SIG{name}"), result);
     }
+    score.enter("signals: SIGPIPE is no reason to end", indifferent(setting));
+    score.enter("signals: SIGTSTP stops the profiler alone", suspended(setting));
     score.enter("signals: profiler is killed", killed(setting));
+    score.enter("signals: a debugger comes", patiently(|| debugged(setting)));
     score.enter("signals: target is stopped and goes on", patiently(|| stopped(setting)));
     Ok(())
 }
@@ -77,6 +80,52 @@ fn interrupted(setting: &Setting, name: &str) -> Checked {
     ensure(late <= SOON + GRACE, || format!("ended {late:?} after the signal"))?;
     has_samples(&run.stdout, 5)?;
     target.undisturbed()
+}
+
+/// A signal that says that nobody reads any more is not to be taken from whoever happens to send it.
+fn indifferent(setting: &Setting) -> Checked {
+    let target = setting.start_busy("ending.py", &["60"])?;
+    let running = setting.profiler.start(&format!("-s 0.5 {}", target.pid()))?;
+    thread::sleep(Duration::from_millis(100));
+    target::signal(running.pid(), "PIPE")?;
+    let run = running.finish()?;
+    run.has_succeeded()?;
+    ensure(run.took >= Duration::from_millis(450), || run.describe())?;
+    has_samples(&run.stdout, 50)
+}
+
+/// The terminal stops the profiler (Ctrl-Z) at a moment when it holds nobody, and lets it go on.
+fn suspended(setting: &Setting) -> Checked {
+    let mut target = setting.start_busy("ending.py", &["60"])?;
+    let running = setting.profiler.start(&format!("--blocking -r 0.0001 -s 2 {}", target.pid()))?;
+    thread::sleep(Duration::from_millis(100));
+    for _ in 0..20 {
+        target::signal(running.pid(), "TSTP")?;
+        let sent = Instant::now();
+        while target::status(running.pid(), "State").is_none_or(|state| !state.starts_with('T')) {
+            ensure(sent.elapsed() < Duration::from_secs(1), || "the profiler did not stop".into())?;
+        }
+        target.undisturbed()?;
+        target::signal(running.pid(), "CONT")?;
+        thread::sleep(Duration::from_millis(7));
+    }
+    let run = running.finish()?;
+    run.has_succeeded()?;
+    has_samples(&run.stdout, 1000)?;
+    target.undisturbed()
+}
+
+/// Another process begins to trace the target while it is sampled: who it is is said, and sampling goes on.
+fn debugged(setting: &Setting) -> Checked {
+    let target = setting.start_busy("ending.py", &["60"])?;
+    let running = setting.profiler.start(&format!("--blocking -r 0.005 -s 2 {}", target.pid()))?;
+    thread::sleep(Duration::from_millis(200));
+    let tracer = setting.start("tracer.py", &[&target.pid().to_string()])?;
+    tracer.told()?;
+    let run = running.finish()?;
+    let who = format!("PID {} (", tracer.pid());
+    ensure(run.status.success() && run.errors().contains(&who), || run.describe())?;
+    has_samples(&run.stdout, 100)
 }
 
 fn has_samples(output: &[u8], least: u64) -> Checked {

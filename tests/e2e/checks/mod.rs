@@ -1,11 +1,14 @@
 //! The checks, in groups that share a target program.
 
+mod becoming;
 mod blocked;
 mod calls;
+mod check;
 mod children;
 mod churn;
 mod contract;
 mod deleted;
+mod denied;
 mod ending;
 mod longtable;
 mod many;
@@ -48,7 +51,7 @@ pub enum Extent {
 }
 
 /// All groups, in the order in which they run.
-pub const GROUPS: [Group; 13] = [
+pub const GROUPS: [Group; 16] = [
     Group { name: "blocked", run: blocked::run, on: Extent::Every },
     Group { name: "deleted", run: deleted::run, on: Extent::Every },
     Group { name: "spin", run: spin::run, on: Extent::Every },
@@ -59,8 +62,11 @@ pub const GROUPS: [Group; 13] = [
     Group { name: "longtable", run: longtable::run, on: Extent::EachBuild },
     Group { name: "calls", run: calls::run, on: Extent::EachBuild },
     Group { name: "children", run: children::run, on: Extent::EachBuild },
+    Group { name: "check", run: check::run, on: Extent::EachBuild },
     Group { name: "ending", run: ending::run, on: Extent::EachBuild },
+    Group { name: "becoming", run: becoming::run, on: Extent::EachBuild },
     Group { name: "signals", run: ending::signals, on: Extent::One },
+    Group { name: "denied", run: denied::run, on: Extent::One },
     Group { name: "contract", run: contract::run, on: Extent::One },
 ];
 

@@ -1,0 +1,153 @@
+//! What the target becomes while somebody looks: another program, another process of the same number, one without an
+//! interpreter; and looks that come before there is one.
+
+use super::{Setting, read};
+use crate::stacks::Folded;
+use crate::target::Target;
+use crate::verdict::{Checked, Score, Trouble, ensure};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use std::{fs, thread};
+
+/// Sampling ends so much time after the target, half a second and what a busy machine adds.
+const SOON: Duration = Duration::from_secs(2);
+
+pub fn run(setting: &Setting, score: &mut Score) -> Checked {
+    score.enter("becoming: the same interpreter", switches(setting, true));
+    score.enter("becoming: a program without one", switches(setting, false));
+    score.enter("becoming: finished while sampled", finishes(setting));
+    score.enter("becoming: finished before", finished(setting));
+    score.enter("becoming: threads that end", short_lived(setting));
+    score.enter("becoming: looked at from the start", early(setting));
+    score.enter("becoming: another process of the same number", reused(setting));
+    Ok(())
+}
+
+/// The samples in which a function of this name is.
+fn samples_of(folded: &Folded, name: &str) -> u64 {
+    folded.with(|frame| frame.name() == name)
+}
+
+/// The target calls `exec`; what was sampled before is kept, and what comes after is sampled, too.
+fn switches(setting: &Setting, again: bool) -> Checked {
+    let programs = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs");
+    let (ending, python) = (programs.join("ending.py"), setting.python.path.display().to_string());
+    let ending = ending.display().to_string();
+    let next: &[&str] = if again { &[&python, &ending, "again", "1"] } else { &["/bin/sleep", "1"] };
+    let target = setting.start_busy("switching.py", &[&["go"], next].concat())?;
+    let running = setting.profiler.start(&format!("-V -s 30 {}", target.pid()))?;
+    thread::sleep(Duration::from_millis(600));
+    fs::write(target.file("go"), "")?;
+    let run = running.finish()?;
+    ensure(run.took < Duration::from_secs(15), || run.describe())?;
+    let folded = read(&run)?;
+    let (before, after) = (samples_of(&folded, "before"), samples_of(&folded, "compute"));
+    ensure(before >= 20 && (after >= 50) == again, || format!("{before}, {after}: {}", run.describe()))?;
+    // A sample here and there can meet a process that is neither.
+    ensure(folded.failed <= 10, || format!("{} failed", folded.failed))
+}
+
+/// The interpreter is no more, the process is: idle, not garbage.
+fn finishes(setting: &Setting) -> Checked {
+    let target = start_finishing(setting, "0.5")?;
+    let run = setting.profiler.run(&format!("-V -s 1 {}", target.pid()))?;
+    let folded = read(&run)?;
+    let computing = samples_of(&folded, "compute");
+    ensure(computing >= 10 && folded.failed <= 10, || run.describe())?;
+    let known = |name: &str| ["compute", "main", "<module>"].contains(&name);
+    let strange = folded.with(|frame| !known(frame.name()));
+    ensure(strange <= 10, || format!("{strange} strange samples: {}", run.describe()))
+}
+
+fn finished(setting: &Setting) -> Checked {
+    let target = start_finishing(setting, "0")?;
+    thread::sleep(Duration::from_millis(1500));
+    for options in ["", "--check"] {
+        let run = setting.profiler.run(&format!("{options} {}", target.pid()))?;
+        run.has_refused("no threads; is it still starting, or ending?")?;
+        ensure(run.took > Duration::from_millis(900), || format!("did not wait: {}", run.describe()))?;
+    }
+    Ok(())
+}
+
+fn start_finishing(setting: &Setting, seconds: &str) -> Result<Target, Trouble> {
+    let able = setting.python.command().args(["-c", "import ctypes; ctypes.CDLL(None).on_exit"]).output()?;
+    if !able.status.success() {
+        return Err(Trouble::Skipped("no ctypes, or a C library without on_exit".into()));
+    }
+    setting.start("finished.py", &[seconds])
+}
+
+/// A process that is looked at while it starts is profiled all the same, and shows nothing that is not there.
+fn early(setting: &Setting) -> Checked {
+    const PROGRAM: &str =
+        "import time\ndef compute():\n  end = time.time() + 3\n  while time.time() < end: pass\ncompute()";
+    for delay in (0..30).step_by(6).map(Duration::from_millis) {
+        let mut command = setting.python.command();
+        let child = Started(command.args(["-S", "-c", PROGRAM]).stdin(Stdio::null()).spawn()?);
+        thread::sleep(delay);
+        let run = setting.profiler.run(&format!("-V -s 0.5 {}", child.0.id()))?;
+        let folded = read(&run)?;
+        ensure(folded.failed <= folded.total() / 4 + 5, || {
+            format!("after {delay:?} {} failed: {}", folded.failed, run.describe())
+        })?;
+        let computing = samples_of(&folded, "compute");
+        ensure(computing >= 5, || format!("after {delay:?}: {}", run.describe()))?;
+    }
+    Ok(())
+}
+
+/// That a thread is about to end when it is to be stopped is no reason to stop nobody any more.
+fn short_lived(setting: &Setting) -> Checked {
+    let mut target = setting.start_busy("shortlived.py", &[])?;
+    let run = setting.profiler.succeed(&format!("--blocking --threads -r 0.0002 -s 2 {}", target.pid()))?;
+    ensure(run.output().contains("compute"), || run.describe())?;
+    target.undisturbed()
+}
+
+/// A process that is killed when this is dropped.
+struct Started(Child);
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The target ends and another Python gets its number before the next sample: that is noticed at the next look at what
+/// the process is, half a second later at most, even where all that is read is at the same addresses in both.
+fn reused(setting: &Setting) -> Checked {
+    const MOST: u64 = 28; // half a second of samples, and a bit
+    const NEWCOMER: &str = "def newcomer():\n  while True: pass\nnewcomer()";
+    let mut target = setting.start_busy("ending.py", &["60"])?;
+    let pid = target.pid();
+    let running = setting.profiler.start(&format!("-V -s 4 -r 0.02 {pid}"))?;
+    thread::sleep(Duration::from_millis(300));
+    target.signal("KILL")?;
+    while target.ended().is_none() {}
+    let ended = Instant::now();
+    let mut newcomer = None;
+    for _ in 0..100 {
+        if fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string()).is_err() {
+            return Err(Trouble::Skipped("the next pid cannot be set here".into()));
+        }
+        let mut command = Command::new(&setting.python.path);
+        command.envs(setting.python.environment.iter().map(|(name, value)| (name, value)));
+        let child = Started(command.args(["-S", "-c", NEWCOMER]).stdin(Stdio::null()).spawn()?);
+        if child.0.id() == pid {
+            newcomer = Some(child);
+            break;
+        }
+    }
+    let newcomer = newcomer.ok_or_else(|| Trouble::Skipped("somebody else always got the number".into()))?;
+    let came = ended.elapsed();
+    let run = running.finish()?;
+    let late = ended.elapsed();
+    let folded = read(&run)?;
+    let (ours, theirs) = (samples_of(&folded, "compute"), samples_of(&folded, "newcomer"));
+    ensure(ours >= 1 && theirs <= MOST, || format!("{theirs} of the newcomer: {}", run.describe()))?;
+    ensure(late < SOON, || format!("ended {late:?} after the target, {came:?}"))?;
+    ensure(crate::target::status(newcomer.0.id(), "TracerPid").as_deref() == Some("0"), || "traced".into())
+}
