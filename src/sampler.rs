@@ -9,45 +9,36 @@
 //! believed only when so many looks in a row show it that chance is no explanation ([`History::confirming`]), or when the
 //! thread stood still; calls that happen are soon known, calls that cannot happen never are.
 
+mod belief;
+mod confirm;
 mod history;
+mod look;
+mod stops;
 
 use crate::cli::Mode;
 use crate::locate::Interpreter;
-use crate::memory::{Addr, Memory, Miss};
-use crate::prefetch::{Moment, Prefetch, Sight};
-use crate::profile::{Frame, Profile, ROOT};
-use crate::python::code::{Codes, Context, Found};
-use crate::python::frames::{self, End, Seen};
-use crate::python::layout::Position;
-use crate::python::threads::{self, Only, Thread, Turns, Which};
-use crate::stopper::{Still, Stopper};
+use crate::prefetch::Prefetch;
+use crate::profile::{Frame, Profile};
+use crate::python::code::{Codes, Found};
+use crate::python::frames::Seen;
+use crate::python::threads::{self, Only, Thread, Which};
+use crate::stopper::Stopper;
 use crate::sys::clock;
 use crate::sys::remote::Remote;
-use crate::table::{List, hash_words};
+use crate::table::List;
 use crate::target;
+use belief::Belief;
+use confirm::TRIES;
 use history::{ACQUAINTED, History, Plan};
+use look::{Look, Runners, calls_of};
 use rustix::process::{Pid, WaitStatus};
 
-/// Looks at one thread before it is stopped, or given up.
-const TRIES: u32 = 4;
-/// The same when it may not be stopped: each costs some microseconds.
-const TRIES_NONBLOCKING: u32 = 8;
-/// Looks of one sample that may have to learn something although they show the same calls.
-const LEARNING: u32 = 16;
-
-/// Looks at a thread that has been told to stop and has not done so, and the time from one to the next, in ns.
-const LATE_LOOKS: u32 = 64;
-const LATE_PAUSE: clock::Nanos = 200_000;
-/// Stops of one sample that may give no stack: 1 in 60 does on 3.12 where generators call each other.
-const STOPS: u32 = 8;
+/// After so long the threads of a sample that are left are given up: there is no end to what a target may have us read.
+const LONGEST: clock::Nanos = 2 * clock::SECOND;
 /// Looks to get acquainted for which a list of the threads will do.
 const LISTED: u32 = 16;
 /// Samples in a row that give nothing before the process is looked at anew.
 const FRUITLESS: u32 = 3;
-/// Samples from one in which all code objects are proven to the next; and the most that follow each other when some of
-/// what is seen is too young to be believed.
-const BELIEVED: u32 = 16;
-const WARY: u32 = 64;
 
 /// How and what to sample.
 #[derive(Clone, Copy)]
@@ -96,14 +87,7 @@ pub struct Sampler {
     only: Option<Only>,
     /// The threads that can have run while the last fetch read, where that was asked for.
     runners: Option<Runners>,
-    /// It is believed in this sample that there is no other, and so are code objects that were proven often.
-    believe: bool,
-    /// Samples since all was proven, the nodes of their stacks, and for how many samples nothing is believed: now, and
-    /// the next time that something young is seen.
-    believed: u32,
-    unsettled: List<u32>,
-    wary: u32,
-    caution: u32,
+    belief: Belief,
 }
 
 /// The fixed storage of a [`Sampler`].
@@ -143,30 +127,6 @@ pub struct Step {
     found: Found,
 }
 
-/// Which threads can have run while a fetch read.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Runners {
-    /// Nothing says that.
-    Unknown,
-    /// The GIL was handed over several times.
-    Any,
-    /// No others than these.
-    These([Addr; 2]),
-}
-
-/// What a look at a thread gave.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Look {
-    /// `path` is its stack.
-    Proven,
-    /// The same, with a call that was never seen before.
-    New,
-    /// It moved.
-    Moved,
-    /// Something had to be learned first, or was not what it should be.
-    Unproven,
-}
-
 impl Sampler {
     /// Ready to sample the process whose memory `prefetch` reads.
     #[inline(never)] // so that it is put together where it stays
@@ -201,11 +161,7 @@ impl Sampler {
             patience: FRUITLESS,
             only: None,
             runners: None,
-            believe: false,
-            believed: 0,
-            unsettled: List::new(storage.unsettled),
-            wary: WARY,
-            caution: 1,
+            belief: Belief::new(storage.unsettled),
         }
     }
 
@@ -275,7 +231,7 @@ impl Sampler {
         self.prefetch.adopt(remote, interpreter.layout.frame.room);
         self.codes.forget();
         self.only = None;
-        self.unsettled.truncate(0); // they are as of their last proof, and there is none any more
+        self.belief.forget(); // it is as of its last proof, and there is none any more
         self.known = 0;
         self.native = None;
         self.interpreter = interpreter;
@@ -283,7 +239,7 @@ impl Sampler {
 
     /// Looks at the threads that run, to learn what is there and how fast it moves.
     pub fn acquaint(&mut self, profile: &mut Profile) {
-        self.believe = false;
+        self.belief.on = false;
         self.prefetch.next_sample();
         for look in 0..ACQUAINTED {
             if look % LISTED == 0 && self.list().is_err() {
@@ -342,61 +298,10 @@ impl Sampler {
         }
         let cut = self.cut.then(|| Frame { function: profile.function(b"", b"(truncated)"), line: 0 });
         let node = profile.count(self.root.into_iter().chain(cut).chain(self.frames()), 1);
-        if let Some(node) = node.filter(|_| self.believe)
-            && self.unsettled.push(node).is_err()
-        {
+        if let Some(node) = node.filter(|node| !self.belief.note(*node)) {
             profile.take_back(node);
         }
         true
-    }
-
-    /// Decides whether what was proven often is believed in the next sample. Mostly it is; but that costs calls where
-    /// many code objects are young, so then all are read with each sample for a while.
-    fn plan_proofs(&mut self) {
-        if self.codes.is_unsettled() {
-            self.caution = WARY.min(2 * self.caution);
-            self.wary = self.caution;
-        }
-        let layout = &self.interpreter.layout;
-        let walks = self.only.is_none() && threads::is_walk(layout, self.choice.which);
-        // A frame's position may depend on what its code object says now.
-        let copies = matches!(layout.frame.position, Position::Pointer { copies: Some(_), .. });
-        let crowded = self.unsettled.len() + self.threads.len() > self.unsettled.capacity();
-        self.believed += 1;
-        self.believe = !(walks || copies || crowded || self.wary > 0 || self.believed >= BELIEVED);
-        if !self.believe {
-            self.caution = if self.wary == 0 { 1 } else { self.caution };
-            self.wary = self.wary.saturating_sub(1);
-            self.believed = 0;
-        }
-    }
-
-    /// Proves what was believed lately, and takes back what turns out to be wrong.
-    fn settle(&mut self, profile: &mut Profile) {
-        let generation = self.only.and_then(|only| self.generation(only.state).ok()?);
-        let unsettled = &mut self.unsettled;
-        self.codes.settle(&self.prefetch, &self.interpreter.layout, generation, |function| {
-            for node in unsettled.items_mut() {
-                if function.is_none_or(|function| profile.is_in(function, *node)) {
-                    profile.take_back(core::mem::replace(node, ROOT));
-                }
-            }
-        });
-        self.unsettled.truncate(0);
-    }
-
-    /// How often `interpreter` has freed a code object, where it counts that and is not believed.
-    fn generation(&self, interpreter: Addr) -> Result<Option<u64>, Miss> {
-        let field = self.interpreter.layout.interpreter.code_generation.filter(|_| !self.believe);
-        field.map(|field| self.prefetch.with(Sight::Proof).load(interpreter, field)).transpose()
-    }
-
-    /// The last sample was taken: settles what is open.
-    pub fn finish(&mut self, profile: &mut Profile) {
-        self.believe = false;
-        if !self.unsettled.is_empty() && self.list().is_ok() {
-            self.settle(profile);
-        }
     }
 
     /// Looks at every thread chosen and calls `visit` with its number and whether [`frames`](Self::frames) is its
@@ -408,12 +313,15 @@ impl Sampler {
     ) -> Result<(), Unlisted> {
         self.prefetch.next_sample();
         self.list()?;
-        if !self.believe {
+        if !self.belief.on {
             self.settle(profile);
         }
+        let until = clock::now() + LONGEST;
+        let mut late = false;
         for index in 0..self.threads.len() {
             let Some(&thread) = self.threads.get(index as u32) else { break };
-            let proven = self.stack_of(profile, thread);
+            late |= index % 16 == 15 && clock::now() > until;
+            let proven = !late && self.stack_of(profile, thread);
             visit(self, profile, index, proven);
         }
         Ok(())
@@ -425,13 +333,13 @@ impl Sampler {
         for _ in 0..TRIES {
             self.codes.next_fetch();
             self.runners = None;
-            if !self.prefetch.fetch(None, !self.believe) {
+            if !self.prefetch.fetch(None, !self.belief.on) {
                 return Err(Unlisted::Gone);
             }
             let Interpreter { layout, roots, .. } = &self.interpreter;
             let which = self.choice.which;
             let listed = match self.only.take() {
-                Some(only) if self.believe && which == Which::Running => {
+                Some(only) if self.belief.on && which == Which::Running => {
                     threads::list_holder(&self.prefetch, layout, only, &mut self.threads).map(|()| Some(only))
                 }
                 _ => threads::list(&self.prefetch, layout, roots, which, &mut self.threads),
@@ -465,7 +373,7 @@ impl Sampler {
     fn fetch(&mut self, thread: Thread) -> bool {
         self.codes.next_fetch();
         self.runners = None;
-        self.prefetch.fetch((self.threads.len() > 1).then_some(thread.state), !self.believe)
+        self.prefetch.fetch((self.threads.len() > 1).then_some(thread.state), !self.belief.on)
     }
 
     /// Gets the stack of `thread` into `path`; whether it is proven.
@@ -499,262 +407,6 @@ impl Sampler {
         self.stopper.may_stop() && self.stopped_look(profile, thread)
     }
 
-    /// Looks until a look is proven, or there were too many.
-    fn look_again(&mut self, profile: &mut Profile, thread: Thread, may_stop: bool) -> bool {
-        let (most, calls) = (if may_stop { TRIES } else { TRIES_NONBLOCKING }, calls_of(self.seen.items()));
-        let (mut tries, mut learning) = (1, 0);
-        while tries < most {
-            if !self.fetch(thread) {
-                return false;
-            }
-            match self.look(profile, thread, false) {
-                Look::Proven => return true,
-                Look::New if self.confirm(profile, thread) => return true,
-                Look::Unproven if learning < LEARNING && calls_of(self.seen.items()) == calls => {
-                    learning += 1
-                }
-                _ => tries += 1,
-            }
-        }
-        false
-    }
-
-    /// Whether further looks show the same frames, so that the new calls in it can be believed.
-    fn confirm(&mut self, profile: &mut Profile, thread: Thread) -> bool {
-        if !self.confirm_root(profile, thread) {
-            return false;
-        }
-        let calls = calls_of(self.seen.items());
-        let (mut looks, mut learning) = (1, 0);
-        while looks < self.history.confirming() {
-            if !self.fetch(thread) {
-                return false;
-            }
-            let look = self.look(profile, thread, false);
-            match look {
-                _ if calls_of(self.seen.items()) != calls => return false,
-                Look::New => looks += 1,
-                // The innermost frame was at a line that had to be learned.
-                Look::Unproven if learning < LEARNING => learning += 1,
-                _ => return false,
-            }
-        }
-        self.learn_calls();
-        true
-    }
-
-    /// Whether the root of the last look is one, as further looks show. A generator changes between having a caller and
-    /// having none with every item, so that takes more of them; but they need have nothing in common but the root.
-    fn confirm_root(&mut self, profile: &mut Profile, thread: Thread) -> bool {
-        // Where a stack has to begin at a shim, the walk has seen that it does.
-        let root = self.path.get(0).map(|step| step.found.serial);
-        let Some(root) = root.filter(|_| self.interpreter.layout.frame.owner.is_none()) else { return true };
-        let wanted = self.history.confirming_root();
-        let mut same = 0;
-        for _ in 0..4 * wanted {
-            if same == wanted || self.codes.is_call(None, root) {
-                self.codes.learn_call(None, root);
-                return true;
-            }
-            if !self.fetch(thread) {
-                return false;
-            }
-            if matches!(self.look(profile, thread, false), Look::Proven | Look::New) {
-                if self.path.get(0).map(|step| step.found.serial) != Some(root) {
-                    return false;
-                }
-                same += 1;
-            }
-        }
-        false
-    }
-
-    fn learn_calls(&mut self) {
-        self.known = self.path.len();
-        let mut caller = None;
-        for step in self.path.items() {
-            self.codes.learn_call(caller, step.found.serial);
-            caller = Some(&step.found);
-        }
-    }
-
-    /// Stops `thread` for one look. Whether that gave its stack.
-    fn stopped_look(&mut self, profile: &mut Profile, thread: Thread) -> bool {
-        let Some(tid) = self.native_id(thread) else { return false };
-        self.note_native(thread, tid);
-        // One that waits in a system call holds still anyway, and it is not to be woken time and again.
-        if (!thread.running || self.called == Some(tid)) && !target::on_processor(self.pid, tid) {
-            return self.look_again(profile, thread, false);
-        }
-        let mut refused = 0;
-        for _ in 0..LATE_LOOKS {
-            match self.stopper.stop(tid) {
-                None => return false,
-                Some(Still::Stopped(stopped)) => {
-                    profile.counts.stopped += 1;
-                    self.called = stopped.in_call().then_some(tid);
-                    if !self.fetch(thread) {
-                        return false;
-                    }
-                    if self.accept(profile, thread) {
-                        return true;
-                    }
-                    refused += 1;
-                    if refused == STOPS {
-                        return false;
-                    }
-                    // It stands in the middle of a step from frame to frame. Stopped again at once, it would not have gone
-                    // on: that takes more than to let it go, which has also sent a SIGCHLD.
-                    clock::wait_for_child(0);
-                }
-                // It is on no processor, so it does not move; at least not as long as a virtual one is given to it.
-                Some(Still::Late) if self.look_again(profile, thread, true) => return true,
-                Some(Still::Late) => {}
-            }
-            clock::wait_for_child(LATE_PAUSE);
-        }
-        false
-    }
-
-    /// A look at a thread that stands still: new calls and all.
-    fn accept(&mut self, profile: &mut Profile, thread: Thread) -> bool {
-        let look = self.look(profile, thread, true);
-        if look == Look::New {
-            self.learn_calls();
-        }
-        matches!(look, Look::Proven | Look::New)
-    }
-
-    /// Remembers where before 3.11 the kernel's id of a thread has to be looked up.
-    fn note_native(&mut self, thread: Thread, tid: Pid) {
-        let fields = &self.interpreter.layout.thread;
-        if fields.native.is_none() {
-            let pthread = self.prefetch.with(Sight::Once).load(thread.state, fields.ident);
-            self.native = pthread.ok().map(|pthread| (pthread, tid));
-        }
-    }
-
-    /// Whether thread `tid` waits for the GIL by which all threads take turns. Not known before 3.7.
-    pub fn waits_for_gil(&self, tid: Pid) -> bool {
-        let Interpreter { layout, roots, .. } = &self.interpreter;
-        let turns = Turns::of(layout, roots, self.only);
-        turns.is_some_and(|turns| target::waits_at(self.pid, tid).is_some_and(|at| turns.has(at)))
-    }
-
-    /// The kernel's id of a thread.
-    pub fn native_id(&self, thread: Thread) -> Option<Pid> {
-        let fields = &self.interpreter.layout.thread;
-        self.prefetch.enter(thread.state, Moment::First);
-        let memory = self.prefetch.with(Sight::Once);
-        if let Some(native) = fields.native {
-            // Before 3.13 a sub-interpreter's thread state has the id of the thread that made it.
-            let tid =
-                (thread.in_main || fields.native_is_own).then(|| memory.load(thread.state, native).ok());
-            return Pid::from_raw(tid??.try_into().ok()?);
-        }
-        let pthread = memory.load(thread.state, fields.ident).ok()?;
-        let known = self.native.filter(|(known, _)| *known == pthread).map(|(_, tid)| tid);
-        known.or_else(|| target::native_id(self.remote(), self.pid, pthread))
-    }
-
-    /// One look at `thread` in what was fetched. `stopped`: nothing of it can move.
-    fn look(&mut self, profile: &mut Profile, thread: Thread, stopped: bool) -> Look {
-        self.strange = false;
-        let runners = if thread.running { Runners::Unknown } else { self.runners() };
-        let moves = match runners {
-            Runners::Unknown => true,
-            Runners::Any if !stopped => return Look::Moved,
-            Runners::Any => false,
-            Runners::These(states) => states.contains(&thread.state),
-        };
-        let layout = &self.interpreter.layout;
-        for moment in [Moment::First, Moment::Second] {
-            self.prefetch.enter(thread.state, moment);
-            let walk = frames::walk(&self.prefetch, layout, (thread.state, moves), &mut self.seen);
-            if thread.running && !stopped && moment == Moment::First {
-                self.history.note_moment(walk == Err(Miss::Moved));
-            }
-            match walk {
-                Ok(end) => {
-                    self.cut = end == End::Cut;
-                    return match self.resolve(profile, thread) {
-                        Ok(look) => {
-                            self.strange = look == Look::New;
-                            if stopped || !self.prefetch.was_late() { look } else { Look::Unproven }
-                        }
-                        Err(_) => Look::Unproven,
-                    };
-                }
-                Err(Miss::Moved) if moment == Moment::First => {}
-                Err(Miss::Moved) => return Look::Moved,
-                Err(_) => return Look::Unproven,
-            }
-        }
-        Look::Moved
-    }
-
-    /// The threads that can have run while the last fetch read.
-    fn runners(&mut self) -> Runners {
-        let Interpreter { layout, roots, .. } = &self.interpreter;
-        *self.runners.get_or_insert_with(|| {
-            let turns = Turns::of(layout, roots, self.only);
-            match turns.and_then(|turns| turns.runners(&self.prefetch).ok()) {
-                None => Runners::Unknown,
-                Some(None) => Runners::Any,
-                Some(Some(states)) => Runners::These(states),
-            }
-        })
-    }
-
-    /// Names and lines of the frames found: `Proven`, or `New` when there is a new call between them. As far as the
-    /// last stack was the same, its names and its calls are used again.
-    fn resolve(&mut self, profile: &mut Profile, thread: Thread) -> Result<Look, Miss> {
-        let layout = &self.interpreter.layout;
-        let generation = match thread.interpreter_state {
-            Some(state) => self.generation(state)?,
-            None => None,
-        };
-        let context = Context { generation, believe: self.believe, lines: self.choice.lines };
-        let (mut look, mut caller) = (Look::Proven, None);
-        let (known, mut same) = (self.known, true);
-        self.known = self.seen.len();
-        let trusted = if self.believe { self.trusted } else { 0 };
-        self.trusted = 0;
-        for (depth, seen) in self.seen.items().iter().enumerate().rev() {
-            let place = self.seen.len() - 1 - depth;
-            let last = self.path.get(place as u32).filter(|step| same && place < known && step.seen == *seen);
-            let last = match last.map(|step| step.found) {
-                Some(found) if place < trusted => Some(found),
-                Some(found) if self.codes.is_still(&self.prefetch, layout, &found, context)? => Some(found),
-                _ => None,
-            };
-            if last.is_none() && same {
-                same = false;
-                self.path.truncate(place);
-            }
-            let found = match last {
-                Some(found) => found,
-                None => {
-                    let at = (seen.code, seen.position);
-                    let found = self.codes.locate(&self.prefetch, layout, profile, at, context)?;
-                    let _ = self.path.push(Step { seen: *seen, found }); // as long as `seen`
-                    found
-                }
-            };
-            // The calls of the part that is the same are known.
-            if last.is_none() && !self.codes.is_call(caller.as_ref(), found.serial) {
-                look = Look::New;
-                self.known = self.known.min(place);
-            }
-            caller = Some(found);
-        }
-        self.path.truncate(self.seen.len());
-        if self.believe && !self.codes.is_unsettled() {
-            self.trusted = self.path.len();
-        }
-        Ok(look)
-    }
-
     /// Whether a thread waits in a system call, where that is to be left out.
     fn leave_out(&self, index: usize) -> bool {
         if !self.choice.exclude_idle || self.choice.which == Which::Running {
@@ -762,32 +414,5 @@ impl Sampler {
         }
         let Some(&thread) = self.threads.get(index as u32) else { return false };
         !thread.running && self.native_id(thread).is_none_or(|tid| !target::on_processor(self.pid, tid))
-    }
-}
-
-/// A digest of a stack but for the position of its innermost frame.
-fn calls_of(seen: &[Seen]) -> u64 {
-    let mut digest = 0;
-    for (depth, frame) in seen.iter().enumerate() {
-        let position = if depth == 0 { 0 } else { frame.position };
-        digest = hash_words(&[digest, frame.code.0, position as u64]);
-    }
-    digest
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn stacks_are_compared_but_for_where_the_innermost_frame_is() {
-        let seen = |frames: &[(u64, i64)]| -> std::vec::Vec<Seen> {
-            frames.iter().map(|&(code, position)| Seen { code: Addr(code), position }).collect()
-        };
-        let stack = seen(&[(1, 2), (3, 4), (5, 6)]);
-        assert!(calls_of(&stack) == calls_of(&seen(&[(1, 7), (3, 4), (5, 6)])));
-        for other in [&[][..], &[(1, 2)], &[(2, 2), (3, 4), (5, 6)], &[(1, 2), (3, 5), (5, 6)]] {
-            assert!(calls_of(&stack) != calls_of(&seen(other)), "{other:?}");
-        }
     }
 }

@@ -256,3 +256,24 @@ fn long_names_are_compared_to_their_ends() {
     let lines = lines(profile, true);
     assert!(lines.is_sorted() && lines.len() == 7 * 6 * 4, "{}", lines.len());
 }
+
+#[test]
+fn what_was_counted_can_be_taken_back() {
+    let mut profile = profile(16, 1 << 10, 64);
+    let (short, long) = ([frame(1, 1), frame(2, 5)], [frame(1, 1), frame(2, 5), frame(3, 1)]);
+    let ids = [&short[..], &long].map(|stack| {
+        profile.count(stack.iter().copied(), 2);
+        profile.count(stack.iter().copied(), 1).unwrap()
+    });
+    for (function, there) in [(1, [true, true]), (2, [true, true]), (3, [false, true]), (4, [false, false])] {
+        assert_eq!(ids.map(|id| profile.is_in(function, id)), there);
+    }
+    profile.take_back(ids[1]);
+    assert_eq!(stacks(&profile), [(short.to_vec(), 3), (long.to_vec(), 2)].into());
+    assert_eq!(profile.counts.failed, 1);
+    // Not more than there is, and nothing of the root.
+    (0..5).for_each(|_| profile.take_back(ids[1]));
+    profile.take_back(ROOT);
+    assert_eq!((stacks(&profile), profile.counts.failed), ([(short.to_vec(), 3)].into(), 3));
+    assert!(!profile.is_in(0, ROOT));
+}

@@ -5,12 +5,12 @@
 
 use super::layout::{ATTACHED, Gil, Layout};
 use crate::memory::{Addr, Gather, Memory, Miss};
-use crate::prefetch::{Moment, Prefetch, Sight};
+use crate::prefetch::{Moment, Prefetch, Sight, View};
 use crate::table::List;
 
 /// Interpreters of a process, at most.
 const MAX_INTERPRETERS: usize = 1 << 12;
-/// Threads of an interpreter, at most; the caller's storage is the tighter bound.
+/// Threads of all interpreters that are looked at; the caller's storage bounds how many are listed.
 const MAX_THREADS: usize = 1 << 16;
 
 /// Where the walk begins.
@@ -143,12 +143,12 @@ pub fn list<M: Gather>(
         Some(word) => memory.word::<Option<Addr>>(word)?,
         None => None,
     };
-    let mut only = None;
+    let (mut only, mut left) = (None, MAX_THREADS);
     for number in 0..MAX_INTERPRETERS {
         let Some(interpreter) = next else { return Ok(only) };
         next = memory.load(interpreter, layout.interpreter.next)?;
-        let listed =
-            list_interpreter(prefetch, layout, interpreter, (which, holder, next.is_none()), threads)?;
+        let main = (which, holder, next.is_none());
+        let listed = list_interpreter(prefetch, layout, interpreter, main, threads, &mut left)?;
         only = listed.filter(|_| number == 0);
     }
     Err(Miss::Endless)
@@ -160,19 +160,15 @@ fn list_interpreter<M: Gather>(
     interpreter: Addr,
     (which, holder, in_main): (Which, Option<Addr>, bool),
     threads: &mut List<Thread>,
+    left: &mut usize,
 ) -> Result<Option<Only>, Miss> {
     let memory = prefetch.with(if is_walk(layout, which) { Sight::Proof } else { Sight::Root });
     let id = match layout.interpreter.id {
         Some(field) => memory.load(interpreter, field)?,
         None => 0,
     };
-    let make = |state, running| Thread {
-        state,
-        running,
-        in_main,
-        interpreter_state: Some(interpreter),
-        interpreter: id,
-    };
+    let interpreter_state = Some(interpreter);
+    let make = |state, running| Thread { state, running, in_main, interpreter_state, interpreter: id };
     let gil = match layout.gil {
         Gil::PerInterpreter { gil, .. } => memory.load(interpreter, gil)?,
         Gil::Word => None,
@@ -191,21 +187,33 @@ fn list_interpreter<M: Gather>(
         }
         return Ok(only);
     }
-    let mut next = memory.load(interpreter, layout.interpreter.threads)?;
-    for _ in 0..MAX_THREADS {
-        let Some(state) = next else { return Ok(only) };
-        prefetch.enter(state, Moment::First);
-        let thread = prefetch.with(Sight::Once);
-        next = thread.load(state, layout.thread.next)?;
+    let first = memory.load(interpreter, layout.interpreter.threads)?;
+    each_state(prefetch, layout, first, left, |thread, state| {
         let running = match layout.thread.status.filter(|_| free_threaded) {
             Some(status) => thread.load(state, status)? & ATTACHED != 0,
             None => holder == Some(state),
         };
-        if running || which == Which::All {
-            add(threads, make(state, running))?;
-        }
+        if running || which == Which::All { add(threads, make(state, running)) } else { Ok(()) }
+    })?;
+    Ok(only)
+}
+
+/// Visits the thread states of an interpreter. `left`: how many there may be.
+fn each_state<M: Gather>(
+    prefetch: &Prefetch<M>,
+    layout: &Layout,
+    mut next: Option<Addr>,
+    left: &mut usize,
+    mut visit: impl FnMut(&View<'_, M>, Addr) -> Result<(), Miss>,
+) -> Result<(), Miss> {
+    while let Some(state) = next {
+        *left = left.checked_sub(1).ok_or(Miss::Endless)?;
+        prefetch.enter(state, Moment::First);
+        let thread = prefetch.with(Sight::Once);
+        next = thread.load(state, layout.thread.next)?;
+        visit(&thread, state)?;
     }
-    Err(Miss::Endless)
+    Ok(())
 }
 
 fn add(threads: &mut List<Thread>, thread: Thread) -> Result<(), Miss> {

@@ -1,0 +1,100 @@
+//! Looks at threads that stand still because they were stopped, and which threads of the kernel they are.
+
+use super::Sampler;
+use super::look::Look;
+use crate::locate::Interpreter;
+use crate::memory::Memory;
+use crate::prefetch::{Moment, Sight};
+use crate::profile::Profile;
+use crate::python::threads::{Thread, Turns};
+use crate::stopper::Still;
+use crate::sys::clock;
+use crate::target;
+use rustix::process::Pid;
+
+/// Looks at a thread that has been told to stop and has not done so, and the time from one to the next, in ns.
+const LATE_LOOKS: u32 = 64;
+const LATE_PAUSE: clock::Nanos = 200_000;
+/// Stops of one sample that may give no stack: 1 in 60 does on 3.12 where generators call each other.
+const STOPS: u32 = 8;
+
+impl Sampler {
+    /// Stops `thread` for one look. Whether that gave its stack.
+    pub(super) fn stopped_look(&mut self, profile: &mut Profile, thread: Thread) -> bool {
+        let Some(tid) = self.native_id(thread) else { return false };
+        self.note_native(thread, tid);
+        // One that waits in a system call holds still anyway, and it is not to be woken time and again.
+        if (!thread.running || self.called == Some(tid)) && !target::on_processor(self.pid, tid) {
+            return self.look_again(profile, thread, false);
+        }
+        let mut refused = 0;
+        for _ in 0..LATE_LOOKS {
+            match self.stopper.stop(tid) {
+                None => return false,
+                Some(Still::Stopped(stopped)) => {
+                    profile.counts.stopped += 1;
+                    self.called = stopped.in_call().then_some(tid);
+                    if !self.fetch(thread) {
+                        return false;
+                    }
+                    if self.accept(profile, thread) {
+                        return true;
+                    }
+                    refused += 1;
+                    if refused == STOPS {
+                        return false;
+                    }
+                    // It stands in the middle of a step from frame to frame. Stopped again at once, it would not have gone
+                    // on: that takes more than to let it go, which has also sent a SIGCHLD.
+                    clock::wait_for_child(0);
+                }
+                // It is on no processor, so it does not move; at least not as long as a virtual one is given to it.
+                Some(Still::Late) if self.look_again(profile, thread, true) => return true,
+                Some(Still::Late) => {}
+            }
+            clock::wait_for_child(LATE_PAUSE);
+        }
+        false
+    }
+
+    /// A look at a thread that stands still: new calls and all.
+    pub(super) fn accept(&mut self, profile: &mut Profile, thread: Thread) -> bool {
+        let look = self.look(profile, thread, true);
+        if look == Look::New {
+            self.learn_calls();
+        }
+        matches!(look, Look::Proven | Look::New)
+    }
+
+    /// Remembers where before 3.11 the kernel's id of a thread has to be looked up.
+    pub(super) fn note_native(&mut self, thread: Thread, tid: Pid) {
+        let fields = &self.interpreter.layout.thread;
+        if fields.native.is_none() {
+            let pthread = self.prefetch.with(Sight::Once).load(thread.state, fields.ident);
+            self.native = pthread.ok().map(|pthread| (pthread, tid));
+        }
+    }
+
+    /// Whether thread `tid` waits for the GIL by which all threads take turns. Not known before 3.7.
+    pub fn waits_for_gil(&self, tid: Pid) -> bool {
+        let Interpreter { layout, roots, .. } = &self.interpreter;
+        let turns = Turns::of(layout, roots, self.only);
+        turns.is_some_and(|turns| target::waits_at(self.pid, tid).is_some_and(|at| turns.has(at)))
+    }
+
+    /// The kernel's id of a thread.
+    pub fn native_id(&self, thread: Thread) -> Option<Pid> {
+        let fields = &self.interpreter.layout.thread;
+        self.prefetch.enter(thread.state, Moment::First);
+        let memory = self.prefetch.with(Sight::Once);
+        if let Some(native) = fields.native {
+            // Before 3.13 a sub-interpreter's thread state has the id of the thread that made it.
+            let tid =
+                (thread.in_main || fields.native_is_own).then(|| memory.load(thread.state, native).ok());
+            return Pid::from_raw(tid??.try_into().ok()?);
+        }
+        let pthread = memory.load(thread.state, fields.ident).ok()?;
+        let known = self.native.filter(|(known, _)| *known == pthread).map(|(_, tid)| tid);
+        known.or_else(|| target::native_id(self.remote(), self.pid, pthread))
+    }
+}
