@@ -87,13 +87,21 @@ fn groups_for<'a>(
     let chosen = (0..entries.len()).find(ordinary).or((0..entries.len()).find(any));
     let mut first = (0..at).all(|earlier| build(earlier) != build(at));
     first &= profiler.is_shipped || at.is_multiple_of(3) || entries.len() < 3;
+    let version = |at| python(at).map(|python| python.version);
+    let few = first
+        && version(at).is_some_and(|version| FEW.contains(&version))
+        && (0..at).all(|earlier| version(earlier) != version(at));
     let runs = |group: &&&Group| match group.on {
         Extent::Every => true,
         Extent::EachBuild => first || full(),
+        Extent::FewVersions => few || full() || entries.len() < 3,
         Extent::One => chosen == Some(at),
     };
     groups.iter().filter(runs).copied().collect()
 }
+
+/// Versions of which each keeps its threads and frames in a way of its own.
+const FEW: [(u32, u32); 5] = [(2, 7), (3, 8), (3, 11), (3, 13), (3, 14)];
 
 /// Whether long runs are asked for.
 fn full() -> bool {

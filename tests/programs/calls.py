@@ -45,7 +45,7 @@ def child(pipe, sender, semaphore, semset, parent):
             os.write(pipe, b'x')
             sender.send(b'x')
             libc.sem_post(semaphore)
-            libc.semop(semset, raise_it, 1)
+            libc.semop(semset, raise_it, ctypes.c_size_t(1))
             time.sleep(EVERY)
     finally:
         libc.semctl(semset, 0, IPC_RMID)
@@ -58,8 +58,7 @@ class Calls(object):
     def __init__(self, lib):
         self.lib = lib
         self.millisecond = Timespec(0, int(TIMEOUT * 1e9))
-        self.words = (ctypes.c_long * 64)()
-        self.area = ctypes.c_void_p(ctypes.addressof(self.words))
+        self.area = (ctypes.c_long * 64)()
 
     def table(self, pipe, receiver, silent, semaphore, semset, epoll):
         lib, area, wait = self.lib, self.area, ctypes.byref(self.millisecond)
@@ -69,10 +68,10 @@ class Calls(object):
         polled = (ctypes.c_int * 2)(silent, 1)
         milliseconds = int(TIMEOUT * 1000)
         EAGAIN, ETIMEDOUT = 11, 110
-        empty = ctypes.c_int(0)
+        empty, one, zero = ctypes.c_int(0), ctypes.c_size_t(1), ctypes.c_long(0)
 
         def futex():
-            return lib.syscall(NR_FUTEX[os.uname()[4]], ctypes.byref(empty), 0, 0, wait, None, 0)
+            return lib.syscall(ctypes.c_long(NR_FUTEX[os.uname()[4]]), ctypes.byref(empty), zero, zero, wait, None, zero)
 
         def select():
             return lib.select(0, None, None, None, ctypes.byref((ctypes.c_long * 2)(0, int(TIMEOUT * 1e6))))
@@ -80,17 +79,17 @@ class Calls(object):
         return [
             ('epoll_wait', lambda: lib.epoll_wait(epoll, area, 4, milliseconds), 0, None, True),
             ('select', select, 0, None, True),
-            ('poll', lambda: lib.poll(polled, 1, milliseconds), 0, None, True),
+            ('poll', lambda: lib.poll(polled, one, milliseconds), 0, None, True),
             ('nanosleep', lambda: lib.nanosleep(wait, None), 0, None, True),
             ('clock_nanosleep', lambda: lib.clock_nanosleep(1, 0, wait, None), 0, None, True),
             ('sigtimedwait', lambda: lib.sigtimedwait(mask, None, wait), -1, EAGAIN, True),
             ('futex', futex, -1, ETIMEDOUT, True),
-            ('semtimedop', lambda: lib.semtimedop(semset, never, 1, wait), -1, EAGAIN, True),
-            ('recv with timeout', lambda: lib.recv(silent, area, 1, 0), -1, EAGAIN, True),
-            ('recv', lambda: lib.recv(receiver, area, 1, 0), 1, None, False),
-            ('read', lambda: lib.read(pipe, area, 1), 1, None, False),
+            ('semtimedop', lambda: lib.semtimedop(semset, never, one, wait), -1, EAGAIN, True),
+            ('recv with timeout', lambda: lib.recv(silent, area, one, 0), -1, EAGAIN, True),
+            ('recv', lambda: lib.recv(receiver, area, one, 0), 1, None, False),
+            ('read', lambda: lib.read(pipe, area, one), 1, None, False),
             ('sem_wait', lambda: lib.sem_wait(semaphore), 0, None, False),
-            ('semop', lambda: lib.semop(semset, lower, 1), 0, None, False),
+            ('semop', lambda: lib.semop(semset, lower, one), 0, None, False),
         ]
 
 

@@ -54,7 +54,8 @@ fn finishes(setting: &Setting) -> Checked {
     let run = setting.profiler.run(&format!("-V -s 1 {}", target.pid()))?;
     let folded = read(&run)?;
     let computing = samples_of(&folded, "compute");
-    ensure(computing >= 10 && folded.failed <= 10, || run.describe())?;
+    // The names in the last 15 samples can no longer be proven, and some meet an interpreter that is being taken apart.
+    ensure(computing >= 10 && folded.failed <= 30, || run.describe())?;
     let known = |name: &str| ["compute", "main", "<module>"].contains(&name);
     let strange = folded.with(|frame| !known(frame.name()));
     ensure(strange <= 10, || format!("{strange} strange samples: {}", run.describe()))

@@ -46,6 +46,8 @@ pub enum Extent {
     Every,
     /// How the interpreter is linked makes no difference: once for each build, in full runs on all.
     EachBuild,
+    /// What interpreters have in common makes the difference: once for each of a few versions, in full runs on all.
+    FewVersions,
     /// The interpreter makes no difference.
     One,
 }
@@ -60,11 +62,11 @@ pub const GROUPS: [Group; 16] = [
     Group { name: "shares", run: shares::run, on: Extent::EachBuild },
     Group { name: "many", run: many::run, on: Extent::EachBuild },
     Group { name: "longtable", run: longtable::run, on: Extent::EachBuild },
-    Group { name: "calls", run: calls::run, on: Extent::EachBuild },
-    Group { name: "children", run: children::run, on: Extent::EachBuild },
-    Group { name: "check", run: check::run, on: Extent::EachBuild },
+    Group { name: "calls", run: calls::run, on: Extent::FewVersions },
+    Group { name: "children", run: children::run, on: Extent::FewVersions },
+    Group { name: "check", run: check::run, on: Extent::FewVersions },
     Group { name: "ending", run: ending::run, on: Extent::EachBuild },
-    Group { name: "becoming", run: becoming::run, on: Extent::EachBuild },
+    Group { name: "becoming", run: becoming::run, on: Extent::FewVersions },
     Group { name: "signals", run: ending::signals, on: Extent::One },
     Group { name: "denied", run: denied::run, on: Extent::One },
     Group { name: "contract", run: contract::run, on: Extent::One },
