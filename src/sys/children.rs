@@ -30,7 +30,7 @@ pub fn each(pid: Pid, threads: u64, visit: &mut dyn FnMut(Pid)) {
             }
         }
     };
-    if threads > 1 {
+    if threads != 1 {
         // A child belongs to the thread that forked it.
         let _ = numbers(&Path::new(pid, &[b"task"]), &mut of);
     } else {
