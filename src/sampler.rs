@@ -232,7 +232,7 @@ impl Sampler {
         self.codes.forget();
         self.only = None;
         self.belief.forget(); // it is as of its last proof, and there is none any more
-        self.known = 0;
+        (self.known, self.trusted) = (0, 0);
         self.native = None;
         self.interpreter = interpreter;
     }

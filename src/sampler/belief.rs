@@ -84,6 +84,8 @@ impl Sampler {
             }
         });
         self.belief.forget();
+        // What is believed from here on has to be proven the next time, so it is looked up once more.
+        self.trusted = 0;
     }
 
     /// How often `interpreter` has freed a code object, where it counts that and is not believed.
