@@ -48,6 +48,7 @@ const LONGEST_PAUSE: Nanos = 2 * SECOND;
 /// A process that cannot be read after a pause as long as this is one that we shall not read. Before, it may be that it
 /// has not begun, or is ending.
 const PATIENCE: Nanos = SECOND / 2;
+
 /// How children are found.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Ways {

@@ -35,13 +35,13 @@ pub struct History {
     strange: u32,
     /// Share of moments at which something changed between the copies around it, of the last looks.
     torn: u32,
-    /// It is high.
-    moves: bool,
     /// The highest that share was lately: a thread that has to wait for a processor seems slow, for a while.
     peak: u32,
-    /// How many looks these two are of; counted up to [`ACQUAINTED`].
+    /// Whether `torn` is high.
+    moves: bool,
+    /// How many looks `torn` and `peak` are of; counted up to [`ACQUAINTED`].
     looks: u32,
-    /// How many samples the two above are of; counted up to [`FIRST_SAMPLES`].
+    /// How many samples `moved` and `strange` are of; counted up to [`FIRST_SAMPLES`].
     samples: u32,
     until_probe: u32,
 }
