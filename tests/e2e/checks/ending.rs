@@ -31,6 +31,7 @@ pub fn signals(setting: &Setting, score: &mut Score) -> Checked {
     score.enter("signals: SIGPIPE is no reason to end", indifferent(setting));
     score.enter("signals: SIGTSTP stops the profiler alone", suspended(setting));
     score.enter("signals: profiler is killed", killed(setting));
+    score.enter("signals: many looks that end early", many_looks(setting));
     score.enter("signals: a debugger comes", patiently(|| debugged(setting)));
     score.enter("signals: target is stopped and goes on", patiently(|| stopped(setting)));
     Ok(())
@@ -145,6 +146,34 @@ fn killed(setting: &Setting) -> Checked {
         target.undisturbed()?;
     }
     target.computes()
+}
+
+/// Looks at several threads, in all modes, one after the other, each ended at another moment: all threads work on.
+fn many_looks(setting: &Setting) -> Checked {
+    let mut target = setting.start_busy("spin.py", &["4"])?;
+    let modes = ["", "--blocking", "--threads", "--threads --blocking"];
+    for number in 0..if setting.full { 1000 } else { 40 } {
+        let mode = modes[number % modes.len()];
+        let running = setting.profiler.start(&format!("{mode} -s 30 {}", target.pid()))?;
+        thread::sleep(Duration::from_millis(number as u64 * 37 % 61));
+        let name = ["KILL", "INT", "TERM"][number % 3];
+        target::signal(running.pid(), name)?;
+        let run = running.finish()?;
+        ensure(run.took < Duration::from_secs(5), || format!("{mode} SIG{name}: {}", run.describe()))?;
+        target.undisturbed()?;
+        all_are_free(target.pid())?;
+    }
+    target.computes()
+}
+
+/// No thread of the process is traced or stopped.
+fn all_are_free(pid: u32) -> Checked {
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))?.flatten() {
+        let status = fs::read_to_string(thread.path().join("status"))?;
+        let held = ["State:\tT", "State:\tt"].iter().any(|state| status.contains(state));
+        ensure(!held && status.contains("TracerPid:\t0\n"), || status)?;
+    }
+    Ok(())
 }
 
 /// A stopped target stays stopped, and one that goes on is sampled on.
