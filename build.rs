@@ -27,6 +27,10 @@ fn main() {
         println!("cargo::rustc-link-arg-bins=-T");
         println!("cargo::rustc-link-arg-bins={}", script.display());
     }
+    for name in ["flame.js", "flame.css"] {
+        let text = fs::read_to_string(Path::new("src/report/svg").join(name)).expect("it is there");
+        fs::write(Path::new(&env::var("OUT_DIR").unwrap()).join(name), text).unwrap();
+    }
     let arch = env::var("CARGO_CFG_TARGET_ARCH").expect("cargo sets CARGO_CFG_TARGET_ARCH");
     if arch == "x86_64" {
         println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs"); // GNU's linker knows it for this one only

@@ -20,11 +20,13 @@ use crate::profile::Profile;
 use crate::program::say_found;
 use crate::report::Sink;
 use crate::report::folded::put_frame;
+use crate::report::timeline::Timeline;
 use crate::sampler::{Choice, Sampled, Sampler};
 use crate::session::{Schedule, Session};
 use crate::storage::Storage;
 use crate::sys::children;
 use crate::sys::clock::{self, Nanos, SECOND};
+use crate::sys::out::Output;
 use crate::sys::proc::{executable_id, read_of};
 use crate::sys::remote::Remote;
 use crate::sys::stat::Stat;
@@ -78,6 +80,8 @@ pub struct Family<'a> {
     /// Why the first process cannot be sampled; none as soon as any can.
     error: Option<Error<'static>>,
     remarks: Remarks,
+    /// Of the first process.
+    title: Title,
 }
 
 impl<'a> Family<'a> {
@@ -103,6 +107,7 @@ impl<'a> Family<'a> {
             crowd: 0,
             error: None,
             remarks: Remarks::default(),
+            title: Title::new(0, b""),
         }
     }
 
@@ -135,13 +140,19 @@ impl<'a> Family<'a> {
         }
     }
 
-    /// Samples until the time is over, all processes have ended, or somebody wants us to end.
-    pub fn run(&mut self, profile: &mut Profile) {
+    /// The first process and its command line, in short.
+    pub fn title(&self) -> Title {
+        self.title
+    }
+
+    /// Samples until the time is over, all processes have ended, or somebody wants us to end. `out`: for what is written
+    /// at once.
+    pub fn run(&mut self, profile: &mut Profile, timeline: &mut Timeline, out: &mut Output) {
         let schedule = Schedule { period: self.options.period, duration: self.options.duration };
         let mut deadline = clock::now();
         let end = schedule.duration.map(|duration| deadline.saturating_add(duration));
         loop {
-            self.sample(profile);
+            self.sample(profile, timeline, out);
             if clock::now() >= self.due {
                 self.tend(profile);
             }
@@ -153,6 +164,7 @@ impl<'a> Family<'a> {
             }
         }
         self.samplers.iter_mut().flatten().for_each(|sampler| sampler.finish(profile));
+        timeline.finish(profile, clock::now(), out);
     }
 
     /// Writes the stacks of all processes, once, each below its title. False when those of one could not be listed.
@@ -192,12 +204,17 @@ impl<'a> Family<'a> {
     }
 
     /// One sample of each process.
-    fn sample(&mut self, profile: &mut Profile) {
+    fn sample(&mut self, profile: &mut Profile, timeline: &mut Timeline, out: &mut Output) {
         let mut index = 0;
         while let Some(process) = self.processes.get_mut(index) {
             index += 1;
-            let sampled = sampler(self.samplers, process).map(|sampler| sampler.sample(profile));
-            if sampled == Some(Sampled::Lost) {
+            let Some(sampler) = sampler(self.samplers, process) else { continue };
+            let now = if timeline.is_on() { clock::now() } else { 0 };
+            let sampled = sampler.sample(profile);
+            if timeline.is_on() {
+                timeline.note(profile, process.root, sampler.counted(), now, out);
+            }
+            if sampled == Sampled::Lost {
                 process.program = UNKNOWN;
                 // One that has ended is replaced by another.
                 index -= u32::from(self.visit(index - 1, profile).is_none());
@@ -336,7 +353,10 @@ impl<'a> Family<'a> {
         remote: Remote,
         interpreter: &Interpreter,
     ) -> Option<&mut Sampler> {
-        self.error = None;
+        if self.error.take().is_some() {
+            self.remarks.version = interpreter.version;
+            self.title = title_of(pid);
+        }
         say_found(pid, interpreter, &remote, self.options.verbose);
         let is_free =
             |slot: &Option<&'static mut Sampler>| slot.as_ref().is_none_or(|sampler| sampler.is_free());
@@ -369,15 +389,20 @@ impl<'a> Family<'a> {
         process.pause *= 2;
         match sampler(self.samplers, process) {
             None => process.pause = process.pause.min(LONGEST_PAUSE),
-            Some(_) if self.ways == Ways::Alone => process.due = Nanos::MAX,
+            Some(_) if self.ways == Ways::Alone && !self.choice.by_thread => process.due = Nanos::MAX,
             // It may get its title late. Each that it gets takes room, so they are asked for ever more seldom.
             Some(sampler) => {
-                let mut buffer = [0; 1024];
-                let words = read_of(pid, 0, b"cmdline", &mut buffer).unwrap_or_default();
-                let title = Title::new(pid.as_raw_nonzero().get() as u64, words);
-                profile.entitle(&mut process.root, title.bytes());
+                profile.entitle(&mut process.root, title_of(pid).bytes());
                 sampler.set_root(Some(process.root));
             }
         }
     }
+}
+
+/// What the command line of a process says.
+#[inline(never)] // for its buffer
+fn title_of(pid: Pid) -> Title {
+    let mut buffer = [0; 1024];
+    let words = read_of(pid, 0, b"cmdline", &mut buffer).unwrap_or_default();
+    Title::new(pid.as_raw_nonzero().get() as u64, words)
 }

@@ -6,7 +6,7 @@
 
 use crate::error::{Error, Usage};
 use crate::python::versions::{self, Minor};
-use crate::report::Sink;
+use crate::report::{Format, Sink};
 use crate::sys::clock::{Nanos, SECOND};
 use crate::text::{Decimal, decimal, leading_decimal};
 use rustix::process::Pid;
@@ -62,6 +62,8 @@ pub struct Options<'a> {
     pub mode: Mode,
     /// Where to write; none: standard output.
     pub output: Option<&'a [u8]>,
+    /// How; none was chosen: as the name of the output says.
+    pub format: Option<Format>,
     /// The version to assume.
     pub abi: Option<Minor>,
     /// Say what is found.
@@ -69,6 +71,11 @@ pub struct Options<'a> {
 }
 
 impl Options<'_> {
+    /// How the profile is written down.
+    pub fn format(&self) -> Format {
+        self.format.unwrap_or_else(|| self.output.map_or(Format::Folded, Format::of_file))
+    }
+
     /// The process to look at.
     pub fn target(&self) -> Result<Pid, Error<'static>> {
         Pid::from_raw(self.pid as i32).ok_or(Error::Usage(Usage::Target))
@@ -90,6 +97,8 @@ enum Name {
     Nonblocking,
     Blocking,
     Output,
+    Format,
+    Flamechart,
     Abi,
     Verbose,
     Help,
@@ -111,6 +120,8 @@ const OPTIONS: &str = concat!(
     "      --nonblocking         never stop a thread; unproven is (failed)\n",
     "      --blocking            stop the sampled thread for every sample\n",
     "  -o, --output=FILE         write there, not to standard output\n",
+    "  -f, --format=NAME         svg, speedscope, chrome, cpuprofile, pprof, folded\n",
+    "  -T, --flamechart          every sample with its time, as text\n",
     "      --abi=NN              assume this Python version, as 27 or 311\n",
     "  -V, --verbose             say on stderr what was found and how it went\n",
     "  -h, --help                this text\n",
@@ -118,7 +129,7 @@ const OPTIONS: &str = concat!(
 );
 
 /// What each line of [`OPTIONS`] is about.
-static NAMES: [Name; 17] = [
+static NAMES: [Name; 19] = [
     Name::Pid,
     Name::Trace,
     Name::Seconds,
@@ -132,6 +143,8 @@ static NAMES: [Name; 17] = [
     Name::Nonblocking,
     Name::Blocking,
     Name::Output,
+    Name::Format,
+    Name::Flamechart,
     Name::Abi,
     Name::Verbose,
     Name::Help,
@@ -203,6 +216,7 @@ const DEFAULTS: Options<'static> = Options {
     lines: true,
     mode: Mode::Default,
     output: None,
+    format: None,
     abi: None,
     verbose: false,
 };
@@ -294,6 +308,10 @@ impl<'a> Parser<'_, 'a> {
             Name::Nonblocking => options.mode = Mode::Nonblocking,
             Name::Blocking => options.mode = Mode::Blocking,
             Name::Output => options.output = (value != b"-").then_some(value),
+            Name::Format => {
+                options.format = Some(Format::named(value).ok_or(Error::Usage(Usage::Format(value)))?);
+            }
+            Name::Flamechart => options.format = Some(Format::Flamechart),
             Name::Abi => options.abi = Some(abi(value)?),
             Name::Verbose => options.verbose = true,
             Name::Help => options.action = Action::Help,

@@ -50,6 +50,8 @@ pub enum Usage<'a> {
     Value(&'a [u8]),
     /// A value that is no number of seconds.
     Seconds(&'a [u8]),
+    /// A format that there is not.
+    Format(&'a [u8]),
     /// Two options that exclude each other.
     Exclusive(&'static [u8]),
     /// `-t` without a command.
@@ -109,6 +111,7 @@ fn explain_usage(usage: Usage<'_>, out: &mut dyn Sink) {
         Usage::Unknown(option) => (b"unknown or ambiguous option %", option),
         Usage::Value(option) => (b"option % lacks its value, or takes none", option),
         Usage::Seconds(text) => (b"failed to parse \"%\" as a time; write 0.5, 10ms, 2m or inf", text),
+        Usage::Format(name) => (b"unknown format %; -h lists those that there are", name),
         Usage::Exclusive(options) => (b"options % are not mutually compatible", options),
         Usage::Command => (b"-t needs a command", b""),
     };

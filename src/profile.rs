@@ -1,9 +1,10 @@
 //! What was sampled: names, functions, and a prefix tree of stacks with a count at each node, all in fixed storage.
 //! Knows neither Python nor how a profile is written down. What does not fit is counted where it can be seen, so the
-//! totals are always right.
+//! totals are always right. [`finished`] brings it into the order in which it is written.
 
-use crate::table::{Full, Index, List, hash_bytes, hash_words, sort};
-use core::cmp::Ordering;
+pub mod finished;
+
+use crate::table::{Full, Index, List, hash_bytes, hash_words};
 
 /// A function: the names of its file and of itself.
 #[derive(Clone, Copy)]
@@ -19,12 +20,22 @@ pub struct Function {
 pub struct Frame {
     /// Number of the function.
     pub function: u32,
-    /// Line that it is at; 0 when it is not known or not wanted; [`PROCESS`].
+    /// Line that it is at; 0 when it is not known or not wanted; [`PROCESS`] or [`THREAD`].
     pub line: u32,
+}
+
+impl Frame {
+    /// Whether it stands for a process or a thread.
+    pub fn is_root(self) -> bool {
+        self.line >= THREAD
+    }
 }
 
 /// The line of a frame that stands for a process: its title is what is the file of others.
 pub const PROCESS: u32 = u32::MAX;
+
+/// The same for a thread. It stands above its process.
+pub const THREAD: u32 = u32::MAX - 1;
 
 /// A stack is a path from the root to one of these.
 #[derive(Clone, Copy)]
@@ -178,6 +189,21 @@ impl Profile {
         Ok(id)
     }
 
+    /// How many names there are.
+    pub fn names(&self) -> u32 {
+        self.names.spans.len() as u32
+    }
+
+    /// Name `id`.
+    pub fn name(&self, id: u32) -> &[u8] {
+        self.names.get(id)
+    }
+
+    /// All functions.
+    pub fn functions(&self) -> &[Function] {
+        self.functions.items()
+    }
+
     /// File and name of function `id`.
     pub fn function_names(&self, id: u32) -> (&[u8], &[u8]) {
         let Some(function) = self.functions.get(id) else { return (&[], &[]) };
@@ -188,13 +214,19 @@ impl Profile {
     /// counted before.
     pub fn entitle(&mut self, process: &mut Frame, title: &[u8]) {
         if process.function == 0 {
-            process.function = self.function(title, b"");
-            process.line = if process.function == 0 { 0 } else { PROCESS };
+            *process = self.titled(title, PROCESS);
         } else if let (Ok(file), Some(function)) =
             (self.names.intern(title), self.functions.get_mut(process.function))
         {
             function.file = file;
         }
+    }
+
+    /// A frame that stands for what is called `title`: a [`PROCESS`] or a [`THREAD`]. Where there is no room for its name,
+    /// it is one of a function.
+    pub fn titled(&mut self, title: &[u8], line: u32) -> Frame {
+        let function = self.function(title, b"");
+        Frame { function, line: if function == 0 { 0 } else { line } }
     }
 
     /// Adds `by` samples to the stack of `frames`, from the root: its node. What does not fit is counted as truncated.
@@ -276,91 +308,19 @@ impl Profile {
         self.nodes.get(id).copied().unwrap_or(none)
     }
 
+    /// Makes `count` that of node `id`.
+    pub fn set_count(&mut self, id: u32, count: u64) {
+        if let Some(node) = self.nodes.get_mut(id) {
+            node.count = count;
+        }
+    }
+
     /// The ancestor of node `id` that has `depth` frames; itself if it has no more.
     pub fn ancestor(&self, mut id: u32, depth: u32) -> u32 {
         while self.node(id).depth > depth {
             id = self.node(id).parent;
         }
         id
-    }
-
-    /// Writes the numbers of the nodes that have samples into the storage of the index, in the order of their lines.
-    /// `put` writes a frame as it stands in a line. After that nothing can be counted any more.
-    pub fn sort(mut self, put: &dyn Fn(&Profile, Frame, &mut Window)) -> Sorted {
-        let mut order = List::new(self.node_index.into_storage());
-        let counted = self.nodes.items().iter().enumerate().filter(|(_, node)| node.count > 0);
-        for (id, _) in counted {
-            let _ = order.push(id as u32); // an index has more slots than there are items
-        }
-        self.node_index = Index::new(&mut []);
-        sort(order.items_mut(), |a, b| self.compare(a, b, put).is_lt());
-        Sorted { profile: self, order }
-    }
-
-    fn compare(&self, a: u32, b: u32, put: &dyn Fn(&Profile, Frame, &mut Window)) -> Ordering {
-        let depth = self.node(a).depth.min(self.node(b).depth);
-        let (mut x, mut y) = (self.ancestor(a, depth), self.ancestor(b, depth));
-        if x == y {
-            return self.node(a).depth.cmp(&self.node(b).depth);
-        }
-        while self.node(x).parent != self.node(y).parent {
-            (x, y) = (self.node(x).parent, self.node(y).parent);
-        }
-        let text = |leaf, node, skip| {
-            let mut window = Window { skip, bytes: [0; WINDOW], len: 0 };
-            put(self, self.node(node).frame, &mut window);
-            // What follows a frame in its line: another frame, or the count.
-            window.put(if leaf == node { b" " } else { b";" });
-            window
-        };
-        let mut skip = 0;
-        loop {
-            let (a, b) = (text(a, x, skip), text(b, y, skip));
-            if a.bytes() != b.bytes() || a.len < WINDOW {
-                return a.bytes().cmp(b.bytes());
-            }
-            skip += WINDOW;
-        }
-    }
-}
-
-/// Bytes of a frame that are compared at once; names of 64 KiB do not fit anywhere.
-const WINDOW: usize = 128;
-
-/// A part of what a frame is written as.
-pub struct Window {
-    /// Bytes of it that come before.
-    skip: usize,
-    bytes: [u8; WINDOW],
-    len: usize,
-}
-
-impl Window {
-    /// Takes what of `bytes` belongs to the part.
-    pub fn put(&mut self, bytes: &[u8]) {
-        let (_, rest) = bytes.split_at(self.skip.min(bytes.len()));
-        self.skip -= bytes.len() - rest.len();
-        let place = self.bytes.get_mut(self.len..).unwrap_or_default();
-        place.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
-        self.len += place.len().min(rest.len());
-    }
-
-    fn bytes(&self) -> &[u8] {
-        self.bytes.get(..self.len).unwrap_or_default()
-    }
-}
-
-/// A profile that is finished.
-pub struct Sorted {
-    /// What was counted.
-    pub profile: Profile,
-    order: List<u32>,
-}
-
-impl Sorted {
-    /// The nodes with samples, in order.
-    pub fn stacks(&self) -> impl Iterator<Item = (u32, Node)> {
-        self.order.items().iter().map(|&id| (id, self.profile.node(id)))
     }
 }
 

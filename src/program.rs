@@ -8,11 +8,12 @@ use crate::locate::Interpreter;
 use crate::profile::Profile;
 use crate::python::threads::Which;
 use crate::python::versions;
-use crate::report::{Sink, folded, put_number};
+use crate::report::timeline::Timeline;
+use crate::report::{self, Facts, Format, Sink, put_counts, put_number, put_version};
 use crate::sampler::Choice;
 use crate::session::Session;
 use crate::storage::Storage;
-use crate::sys::clock::{self, Nanos};
+use crate::sys::clock;
 use crate::sys::out::{File, Output};
 use crate::sys::remote::Remote;
 use crate::sys::start::Process;
@@ -68,6 +69,10 @@ fn observe<'a>(process: &Process, options: &Options<'a>) -> Result<i32, Error<'a
     let (processes, samplers) = storage.processes(options.children);
     let session = Session::new(pid, ours, !options.children, storage.images(), signals);
     let mut profile = storage.profile();
+    let lanes = storage.lanes();
+    if options.format() != Format::Folded {
+        report::reserve(&mut profile);
+    }
     let mut family = Family::new(session, storage, options, choice(options), processes, samplers);
     if let Err(error) = family.begin(&mut profile) {
         if ours {
@@ -88,11 +93,23 @@ fn observe<'a>(process: &Process, options: &Options<'a>) -> Result<i32, Error<'a
         }
         return finish(options, &mut out);
     }
-    let started = clock::now();
+    let mut out = Output::new(file);
+    let (epoch, started) = (clock::wall(), clock::now());
+    let mut timeline = Timeline::new(options.format(), options.lines, lanes, started, epoch);
     sys::precise_sleep();
-    family.run(&mut profile);
-    let elapsed = clock::now() - started;
-    report(options, &family.remarks(), profile, elapsed, file)?;
+    family.run(&mut profile, &mut timeline, &mut out);
+    let (remarks, title) = (family.remarks(), family.title());
+    let facts = Facts {
+        title: title.bytes(),
+        version: remarks.version,
+        started: epoch,
+        elapsed: clock::now() - started,
+        period: options.period,
+        lines: options.lines,
+    };
+    remark(options, &remarks, &profile, &facts);
+    report::write(options.format(), profile, &facts, &mut out);
+    finish(options, &mut out)?;
     Ok(if ours { family.exit_status() } else { 0 })
 }
 
@@ -125,6 +142,8 @@ fn choice(options: &Options<'_>) -> Choice {
         which: if options.threads || dump { Which::All } else { Which::Running },
         lines: options.lines || dump,
         exclude_idle: options.exclude_idle && !dump,
+        by_thread: options.format().by_thread() && options.action == Action::Sample,
+        at_once: options.format().is_timed(),
     }
 }
 
@@ -134,14 +153,9 @@ fn finish<'a>(options: &Options<'a>, out: &mut Output) -> Result<i32, Error<'a>>
     Ok(0)
 }
 
+/// Says what there is to say besides the profile.
 #[inline(never)] // so that its caller has a small frame
-fn report<'a>(
-    options: &Options<'a>,
-    remarks: &Remarks,
-    profile: Profile,
-    elapsed: Nanos,
-    file: File,
-) -> Result<i32, Error<'a>> {
+fn remark(options: &Options<'_>, remarks: &Remarks, profile: &Profile, facts: &Facts<'_>) {
     let mut words = Output::to(stderr());
     if let Some(pid) = remarks.refused {
         words.put(b"pyflame: went on as with --nonblocking, none may be stopped: ");
@@ -154,12 +168,16 @@ fn report<'a>(
         words.put(b"\n");
     }
     if options.verbose || sys::is_terminal(stderr()) {
-        put_counts(&profile, remarks.reads, elapsed, &mut words);
+        words.put(b"pyflame: ");
+        put_counts(&profile.counts, facts.elapsed, &mut words);
+        if remarks.reads > 0 {
+            words.put(b", ");
+            put_number(remarks.reads, &mut words);
+            words.put(b" reads");
+        }
+        words.put(b"\n");
     }
     let _ = words.finish();
-    let mut out = Output::new(file);
-    folded::write(profile, options.lines, &mut out);
-    finish(options, &mut out)
 }
 
 /// One line when the layout of this version was never seen before, and one about what was found.
@@ -168,7 +186,7 @@ pub fn say_found(pid: Pid, interpreter: &Interpreter, remote: &Remote, verbose: 
     let mut out = Output::to(stderr());
     if versions::minor_of(interpreter.version) > versions::NEWEST {
         out.put(b"pyflame: Python ");
-        put_version(interpreter, &mut out);
+        put_version(interpreter.version, &mut out);
         out.put(b" is newer than this program and read by the layout that it publishes itself\n");
     }
     if verbose {
@@ -180,18 +198,10 @@ pub fn say_found(pid: Pid, interpreter: &Interpreter, remote: &Remote, verbose: 
     let _ = out.finish();
 }
 
-fn put_version(interpreter: &Interpreter, out: &mut dyn Sink) {
-    put_number(interpreter.version >> 24 & 0xff, out);
-    for shift in [16, 8] {
-        out.put(b".");
-        put_number(interpreter.version >> shift & 0xff, out);
-    }
-}
-
 /// Writes its version, how it was found and how it is read, as a line.
 pub fn put_interpreter(interpreter: &Interpreter, remote: &Remote, out: &mut dyn Sink) {
     out.put(b"Python ");
-    put_version(interpreter, out);
+    put_version(interpreter.version, out);
     out.put(if interpreter.free_threaded { b" free-threaded, found by " } else { b", found by " });
     out.put(interpreter.how);
     out.put(if remote.through_file() {
@@ -199,28 +209,4 @@ pub fn put_interpreter(interpreter: &Interpreter, remote: &Remote, out: &mut dyn
     } else {
         b", read by process_vm_readv\n"
     });
-}
-
-fn put_counts(profile: &Profile, reads: u64, elapsed: Nanos, out: &mut dyn Sink) {
-    let counts = &profile.counts;
-    out.put(b"pyflame: ");
-    put_number(counts.samples, out);
-    out.put(b" samples in ");
-    put_number(elapsed / 1_000_000, out);
-    out.put(b" ms");
-    let mut put_other = |number, name: &[u8]| {
-        if number > 0 {
-            out.put(b", ");
-            put_number(number, out);
-            out.put(name);
-        }
-    };
-    put_other(counts.idle, b" idle");
-    put_other(counts.failed, b" failed");
-    put_other(counts.missed, b" missed deadlines");
-    put_other(counts.stopped, b" stops");
-    put_other(counts.truncated, b" stacks that did not fit");
-    put_other(counts.names_full, b" names that did not fit");
-    put_other(reads, b" reads");
-    out.put(b"\n");
 }

@@ -12,6 +12,7 @@
 mod belief;
 mod confirm;
 mod history;
+mod lanes;
 mod look;
 mod stops;
 
@@ -30,6 +31,7 @@ use crate::target;
 use belief::Belief;
 use confirm::TRIES;
 use history::{ACQUAINTED, History, Plan};
+pub use lanes::Lane;
 use look::{Look, Runners, calls_of};
 use rustix::process::{Pid, WaitStatus};
 
@@ -51,6 +53,10 @@ pub struct Choice {
     pub lines: bool,
     /// Without threads that wait.
     pub exclude_idle: bool,
+    /// With a frame for each thread below its stacks.
+    pub by_thread: bool,
+    /// Each sample goes out at once, so nothing can be taken back.
+    pub at_once: bool,
 }
 
 /// Samples one process.
@@ -88,6 +94,8 @@ pub struct Sampler {
     /// The threads that can have run while the last fetch read, where that was asked for.
     runners: Option<Runners>,
     belief: Belief,
+    /// The threads of which there was a stack, where they are kept apart.
+    lanes: List<Lane>,
 }
 
 /// The fixed storage of a [`Sampler`].
@@ -100,6 +108,8 @@ pub struct Storage {
     pub path: &'static mut [Step],
     /// Stacks with code objects that are believed.
     pub unsettled: &'static mut [u32],
+    /// Threads with a frame of their own.
+    pub lanes: &'static mut [Lane],
 }
 
 /// How a sample went.
@@ -161,7 +171,8 @@ impl Sampler {
             patience: FRUITLESS,
             only: None,
             runners: None,
-            belief: Belief::new(storage.unsettled),
+            belief: Belief::new(storage.unsettled, choice.at_once),
+            lanes: List::new(storage.lanes),
         }
     }
 
@@ -232,6 +243,7 @@ impl Sampler {
         self.codes.forget();
         self.only = None;
         self.belief.forget(); // it is as of its last proof, and there is none any more
+        self.lanes.truncate(0);
         (self.known, self.trusted) = (0, 0);
         self.native = None;
         self.interpreter = interpreter;
@@ -262,7 +274,7 @@ impl Sampler {
         let each = self.each_thread(profile, &mut |sampler, profile, index, proven| {
             if !proven {
                 failures += 1;
-            } else if !sampler.leave_out(index) && sampler.count(profile) {
+            } else if !sampler.leave_out(index) && sampler.count(profile, index) {
                 stacks += 1;
             }
         });
@@ -291,13 +303,19 @@ impl Sampler {
         profile.counts.failed = profile.counts.failed.saturating_sub(taken);
     }
 
-    /// Counts the last stack. False when it has no frame.
-    fn count(&mut self, profile: &mut Profile) -> bool {
+    /// The nodes at which the last sample was counted, where samples go out at once.
+    pub fn counted(&self) -> &[u32] {
+        self.belief.unsettled()
+    }
+
+    /// Counts the last stack, that of thread `index`. False when it has no frame.
+    fn count(&mut self, profile: &mut Profile, index: usize) -> bool {
         if self.frames().next().is_none() {
             return false;
         }
         let cut = self.cut.then(|| Frame { function: profile.function(b"", b"(truncated)"), line: 0 });
-        let node = profile.count(self.root.into_iter().chain(cut).chain(self.frames()), 1);
+        let roots = self.root.into_iter().chain(self.lane(profile, index)).chain(cut);
+        let node = profile.count(roots.chain(self.frames()), 1);
         if let Some(node) = node.filter(|node| !self.belief.note(*node)) {
             profile.take_back(node);
         }

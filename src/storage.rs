@@ -5,6 +5,7 @@ use crate::locate::Interpreter;
 use crate::prefetch::{self, Prefetch};
 use crate::profile::{self, Profile};
 use crate::python::code::{self, Codes};
+use crate::report::chrome;
 use crate::sampler::{self, Choice, Sampler};
 use crate::sys::region::Arena;
 use crate::sys::remote::Remote;
@@ -84,6 +85,11 @@ impl Storage {
         (List::new(self.arena.region(processes)), samplers)
     }
 
+    /// Threads that can be in the middle of a call at the same time.
+    pub fn lanes(&mut self) -> &'static mut [chrome::Lane] {
+        self.arena.region(THREADS)
+    }
+
     /// The images of the target.
     pub fn images(&mut self) -> Images {
         Images::new(self.arena.region(IMAGES), self.arena.region(IMAGES * 64))
@@ -140,6 +146,7 @@ impl Storage {
             seen: arena.region(DEPTH),
             path: arena.region(DEPTH),
             unsettled: arena.region(THREADS),
+            lanes: arena.region(THREADS),
         }
     }
 }
@@ -153,6 +160,7 @@ mod tests {
         let mut storage = Storage::map().expect("address space");
         let remote = Remote::new(rustix::process::getpid(), None);
         storage.images();
+        storage.lanes();
         storage.profile();
         storage.processes(true);
         storage.prefetch(remote, 0);

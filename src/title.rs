@@ -1,4 +1,5 @@
-//! The title of a process, in a profile of several: its pid, and what its command line says in short.
+//! The title of a process, in a profile of several: its pid, and what its command line says in short. That of a thread: its
+//! id, and its name.
 //!
 //! ```text
 //! /usr/bin/python3 NUL /srv/app/serve.py NUL --port=80 NUL      pid 71 python3 serve.py --port=80
@@ -10,9 +11,10 @@
 use crate::text::Decimal;
 
 /// Bytes of a title at most: what follows is cut off.
-const LONGEST: usize = 64;
+const LONGEST: usize = 100;
 
 /// A title.
+#[derive(Clone, Copy)]
 pub struct Title {
     bytes: [u8; LONGEST],
     len: usize,
@@ -22,10 +24,7 @@ impl Title {
     /// That of process `pid` with this command line: words that end with a NUL (proc_pid_cmdline(5)). Of one that is
     /// a path its last part is taken.
     pub fn new(pid: u64, command_line: &[u8]) -> Title {
-        let mut title = Title { bytes: [0; LONGEST], len: 0 };
-        title.put(b"pid ");
-        title.put(Decimal::new(pid).bytes());
-        title.put(b" ");
+        let mut title = Title::begin(b"pid ", pid);
         let (mut word, mut is_path) = (title.len, false);
         for &byte in command_line {
             is_path |= byte == b'/' && title.len == word;
@@ -38,6 +37,21 @@ impl Title {
                 title.put(&[byte]);
             }
         }
+        title
+    }
+
+    /// That of thread `tid` with this name.
+    pub fn thread(tid: u64, name: &[u8]) -> Title {
+        let mut title = Title::begin(b"thread ", tid);
+        title.put(name);
+        title
+    }
+
+    fn begin(what: &[u8], number: u64) -> Title {
+        let mut title = Title { bytes: [0; LONGEST], len: 0 };
+        title.put(what);
+        title.put(Decimal::new(number).bytes());
+        title.put(b" ");
         title
     }
 
@@ -76,6 +90,7 @@ mod tests {
         assert_eq!(title("python\0-c\0import a; a.b()\0x/y\0"), "pid 71 python -c import a; a.b() x/y");
         assert_eq!(title(""), "pid 71");
         assert_eq!(title("\0\0"), "pid 71");
+        assert_eq!(Title::thread(72, b"worker-1").bytes(), b"thread 72 worker-1");
     }
 
     #[test]

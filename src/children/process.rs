@@ -37,6 +37,8 @@ pub struct Process {
 pub struct Remarks {
     /// A process whose threads could not be stopped.
     pub refused: Option<Pid>,
+    /// PY_VERSION_HEX of the first interpreter.
+    pub version: u64,
     /// Read calls.
     pub reads: u64,
     /// Processes that are not in the profile, for all the time or a part of it: there was no room, or no permission.

@@ -1,6 +1,8 @@
+use super::finished::{Finished, Stack};
 use super::*;
 use crate::report::{Sink, folded};
 use crate::testing::{Random, profile_storage};
+use core::cmp::Ordering;
 use std::collections::HashMap;
 use std::string::String;
 use std::vec::Vec;
@@ -14,10 +16,9 @@ fn frame(function: u32, line: u32) -> Frame {
     Frame { function, line }
 }
 
-/// Some text for a frame.
-fn by_number(_: &Profile, frame: Frame, window: &mut Window) {
-    window.put(&frame.function.to_be_bytes());
-    window.put(&frame.line.to_be_bytes());
+/// An order that needs no names.
+fn by_number(_: &Profile, a: (Frame, bool), b: (Frame, bool)) -> Ordering {
+    (a.0.function, a.0.line).cmp(&(b.0.function, b.0.line))
 }
 
 /// A stack, from the root, of small random frames.
@@ -99,8 +100,10 @@ fn two_hundred_thousand_stacks() {
     }
     let counted = profile.nodes().iter().filter(|node| node.count == 2).count();
     assert_eq!((counted, profile.counts.truncated), (200_000, 0));
-    let sorted = profile.sort(&by_number);
-    assert_eq!(sorted.stacks().map(|(_, node)| node.count).sum::<u64>(), 400_000);
+    let mut finished = profile.finish(&by_number);
+    let mut sum = 0;
+    finished.each_stack(&mut |profile, stack| sum += profile.node(stack.last()).count);
+    assert_eq!(sum, 400_000);
 }
 
 #[test]
@@ -123,8 +126,7 @@ fn what_does_not_fit_is_counted_and_what_fits_stays() {
         assert_eq!(profile.nodes().len(), nodes, "all of the storage is used");
         assert_eq!(stacks(&profile), oracle, "{nodes}");
         assert_eq!(oracle.values().sum::<u64>() + profile.counts.truncated, 5000);
-        let sorted = profile.sort(&by_number);
-        assert_eq!(sorted.stacks().count(), oracle.len());
+        assert_eq!(profile.finish(&by_number).stacks().len(), oracle.len());
     }
 }
 
@@ -242,6 +244,8 @@ fn stacks_come_in_the_order_of_their_lines() {
 
 #[test]
 fn long_names_are_compared_to_their_ends() {
+    // So many bytes are compared at once.
+    const WINDOW: usize = 128;
     let mut profile = profile(1024, 1024, 64);
     for length in [WINDOW - 20, WINDOW - 2, WINDOW - 1, WINDOW, WINDOW + 1, 3 * WINDOW - 8, 10 * WINDOW] {
         for end in ["", "a", "b", "ab", ";", "é"] {
@@ -276,4 +280,63 @@ fn what_was_counted_can_be_taken_back() {
     profile.take_back(ROOT);
     assert_eq!((stacks(&profile), profile.counts.failed), ([(short.to_vec(), 3)].into(), 3));
     assert!(!profile.is_in(0, ROOT));
+}
+
+/// The finished profile of some random stacks, and what was counted.
+fn finished(seed: u64, depth: u64) -> (Finished, HashMap<Vec<Frame>, u64>) {
+    let mut random = Random(seed);
+    let mut profile = profile(16, 1 << 14, 64);
+    for _ in 0..300 {
+        profile.count(random_stack(&mut random, depth).into_iter(), 1 + random.below(3));
+    }
+    let stacks = stacks(&profile);
+    (profile.finish(&by_number), stacks)
+}
+
+#[test]
+fn each_stack_is_visited_with_what_it_shares_with_the_one_before() {
+    for (seed, depth) in [(1, 1), (2, 3), (3, 12)] {
+        let (mut finished, oracle) = finished(seed, depth);
+        let (mut all, mut last, mut nodes) = (HashMap::new(), Vec::new(), 0);
+        finished.each_stack(&mut |profile, Stack { nodes: path, shared, .. }| {
+            let frames: Vec<Frame> = path.iter().map(|&id| profile.node(id).frame).collect();
+            assert_eq!(path[..shared], last[..shared]);
+            assert!(path.get(shared) != last.get(shared), "no more is the same");
+            nodes += path.len() - shared;
+            last = path.to_vec();
+            all.insert(frames, profile.node(*path.last().unwrap()).count);
+        });
+        assert_eq!(all, oracle);
+        assert_eq!(nodes + 1, finished.profile.nodes().len(), "each node is met once");
+        // A part of them begins anew.
+        let (from, mut seen) = (finished.stacks().len() / 2, Vec::new());
+        finished.each(from, from + 2, &mut |_, stack| seen.push((stack.last(), stack.shared)));
+        assert_eq!(
+            seen.iter().map(|(last, _)| *last).collect::<Vec<_>>(),
+            finished.stacks()[from..][..seen.len()]
+        );
+        assert_eq!(seen[0].1, 0);
+        assert_eq!(finished.add_up(), oracle.values().sum::<u64>());
+    }
+}
+
+#[test]
+fn equal_frames_have_one_number_and_nodes_know_whom_they_call() {
+    let (mut finished, _) = finished(7, 9);
+    let mut frames = Vec::new();
+    finished.number_frames(&mut |_, number, frame| {
+        assert_eq!(number as usize, frames.len());
+        assert!(!frames.contains(&frame));
+        frames.push(frame);
+    });
+    finished.each_stack(&mut |profile, stack| {
+        assert!(stack.nodes.iter().all(|&id| frames[stack.number(id) as usize] == profile.node(id).frame));
+    });
+    let (mut next, mut called) = (0, 0);
+    finished.each_node(&mut |profile, id, children| {
+        assert_eq!(core::mem::replace(&mut next, id + 1), id);
+        assert!(children.iter().all(|&child| profile.node(child).parent == id));
+        called += children.len();
+    });
+    assert_eq!(next as usize, called + 1, "each but the root is called by one");
 }

@@ -8,37 +8,31 @@
 
 use super::escape::{self, Notation};
 use super::{Sink, put_number};
-use crate::profile::{Frame, PROCESS, Profile, Window};
+use crate::profile::{Frame, Profile};
+use core::cmp::Ordering;
 
 /// Writes `profile`, in the order of `LC_ALL=C sort`. `lines`: with line numbers.
 pub fn write(profile: Profile, lines: bool, out: &mut dyn Sink) {
-    let sorted = profile.sort(&|profile, frame, window| put_frame(profile, frame, lines, window));
-    let profile = &sorted.profile;
-    let counts = &profile.counts;
+    let counts = profile.counts;
     put_own(b"(idle)", counts.idle, out);
     put_own(b"(failed)", counts.failed, out);
     put_own(b"(truncated)", counts.truncated, out);
-    for (id, node) in sorted.stacks() {
-        for depth in 1..=node.depth {
-            if depth > 1 {
+    let mut finished = profile.finish(&|profile, a, b| compare(profile, a, b, lines));
+    finished.each_stack(&mut |profile, stack| {
+        for (depth, &id) in stack.nodes.iter().enumerate() {
+            if depth > 0 {
                 out.put(b";");
             }
-            put_frame(profile, profile.node(profile.ancestor(id, depth)).frame, lines, out);
+            put_frame(profile, profile.node(id).frame, lines, out);
         }
-        put_count(node.count, out);
-    }
-}
-
-impl Sink for Window {
-    fn put(&mut self, bytes: &[u8]) {
-        Window::put(self, bytes);
-    }
+        put_count(profile.node(stack.last()).count, out);
+    });
 }
 
 /// `file:function:line`, or without the line; of a process nothing but its title.
 pub fn put_frame(profile: &Profile, frame: Frame, lines: bool, out: &mut dyn Sink) {
     let (file, name) = profile.function_names(frame.function);
-    if frame.line == PROCESS {
+    if frame.is_root() {
         return escape::put(out, Notation::FoldedFile, file);
     }
     // What we say ourselves stands in brackets and in no file. No function is called so.
@@ -65,4 +59,50 @@ fn put_count(count: u64, out: &mut dyn Sink) {
     out.put(b" ");
     put_number(count, out);
     out.put(b"\n");
+}
+
+/// How lines are ordered that differ in these frames, which end their stacks or not.
+fn compare(profile: &Profile, a: (Frame, bool), b: (Frame, bool), lines: bool) -> Ordering {
+    let text = |(frame, is_last), skip| {
+        let mut window = Window { skip, bytes: [0; WINDOW], len: 0 };
+        put_frame(profile, frame, lines, &mut window);
+        // What follows a frame in its line: another frame, or the count.
+        window.put(if is_last { b" " } else { b";" });
+        window
+    };
+    let mut skip = 0;
+    loop {
+        let (a, b) = (text(a, skip), text(b, skip));
+        if a.bytes() != b.bytes() || a.len < WINDOW {
+            return a.bytes().cmp(b.bytes());
+        }
+        skip += WINDOW;
+    }
+}
+
+/// Bytes of a frame that are compared at once; names of 64 KiB do not fit anywhere.
+const WINDOW: usize = 128;
+
+/// A part of what a frame is written as.
+struct Window {
+    /// Bytes of it that come before.
+    skip: usize,
+    bytes: [u8; WINDOW],
+    len: usize,
+}
+
+impl Window {
+    fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+}
+
+impl Sink for Window {
+    fn put(&mut self, bytes: &[u8]) {
+        let (_, rest) = bytes.split_at(self.skip.min(bytes.len()));
+        self.skip -= bytes.len() - rest.len();
+        let place = self.bytes.get_mut(self.len..).unwrap_or_default();
+        place.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+        self.len += place.len().min(rest.len());
+    }
 }

@@ -1,4 +1,17 @@
-//! Finished profiles as bytes, one file a format.
+//! Profiles as bytes, one file a format. A format is a file, a variant of [`Format`] and a row of its table.
+
+pub mod chrome;
+pub mod cpuprofile;
+pub mod escape;
+pub mod flamechart;
+pub mod folded;
+mod json;
+mod pprof;
+mod speedscope;
+mod svg;
+pub mod timeline;
+
+use crate::profile::{Counts, Frame, Profile};
 
 /// Where bytes go. Errors are kept by the sink and asked for at the end.
 pub trait Sink {
@@ -6,10 +19,151 @@ pub trait Sink {
     fn put(&mut self, bytes: &[u8]);
 }
 
-pub mod escape;
-pub mod folded;
+/// How a profile is written down.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Format {
+    /// Folded stacks.
+    Folded,
+    /// A flame graph.
+    Svg,
+    /// speedscope's own.
+    Speedscope,
+    /// Trace events over time.
+    Chrome,
+    /// V8's CPU profile.
+    Cpuprofile,
+    /// Google's profile.proto.
+    Pprof,
+    /// Each sample with its time.
+    Flamechart,
+}
+
+/// The formats by name; those with an ending are also chosen by a file's name. The first that fits counts.
+static FORMATS: [(Format, &[u8], &[u8]); 7] = [
+    (Format::Folded, b"folded", b".folded"),
+    (Format::Svg, b"svg", b".svg"),
+    (Format::Speedscope, b"speedscope", b".speedscope.json"),
+    (Format::Chrome, b"chrome", b".json"),
+    (Format::Cpuprofile, b"cpuprofile", b".cpuprofile"),
+    (Format::Pprof, b"pprof", b".pb.gz"),
+    (Format::Flamechart, b"flamechart", b".flamechart"),
+];
+
+impl Format {
+    /// The format called `name`.
+    pub fn named(name: &[u8]) -> Option<Format> {
+        FORMATS.iter().find(|row| row.1 == name).map(|row| row.0)
+    }
+
+    /// The format for a file called `path`.
+    pub fn of_file(path: &[u8]) -> Format {
+        FORMATS.iter().find(|row| path.ends_with(row.2)).map_or(Format::Folded, |row| row.0)
+    }
+
+    /// Whether stacks of different threads are kept apart, below a frame for the process and one for the thread.
+    pub fn by_thread(self) -> bool {
+        matches!(self, Format::Speedscope | Format::Chrome | Format::Pprof)
+    }
+
+    /// Whether samples are written one by one as they are taken.
+    pub fn is_timed(self) -> bool {
+        matches!(self, Format::Chrome | Format::Flamechart)
+    }
+}
+
+/// What a profile is of.
+#[derive(Clone, Copy)]
+pub struct Facts<'a> {
+    /// The first process and its command line, in short.
+    pub title: &'a [u8],
+    /// PY_VERSION_HEX of the first interpreter.
+    pub version: u64,
+    /// When sampling began, in nanoseconds since 1970.
+    pub started: u64,
+    /// How long it took, in nanoseconds.
+    pub elapsed: u64,
+    /// Time from one sample to the next that was asked for, in nanoseconds.
+    pub period: u64,
+    /// With line numbers.
+    pub lines: bool,
+}
+
+impl Facts<'_> {
+    /// Time that a sample stands for, in nanoseconds: what passed from one to the next. At least 1.
+    fn weight(&self, counts: &Counts) -> u64 {
+        (self.elapsed / counts.samples.max(1)).max(1)
+    }
+}
+
+/// Writes a profile that is finished, unless it is in a format that was written while samples were taken.
+pub fn write(format: Format, mut profile: Profile, facts: &Facts<'_>, out: &mut dyn Sink) {
+    if format != Format::Folded {
+        count_own(&mut profile);
+    }
+    match format {
+        Format::Folded => folded::write(profile, facts.lines, out),
+        Format::Svg => svg::write(profile, facts, out),
+        Format::Speedscope => speedscope::write(profile, facts, out),
+        Format::Cpuprofile => cpuprofile::write(profile, facts, out),
+        Format::Pprof => pprof::write(profile, facts, out),
+        Format::Chrome | Format::Flamechart => {}
+    }
+}
+
+/// What stands for samples without a stack. A place for each is taken at the beginning, so that there is one at the end.
+const OWN: [&[u8]; 3] = [b"(idle)", b"(failed)", b"(truncated)"];
+
+/// Makes room for what [`write`] adds.
+pub fn reserve(profile: &mut Profile) {
+    for name in OWN {
+        let function = profile.function(b"", name);
+        profile.count([Frame { function, line: 0 }].into_iter(), 0);
+    }
+}
+
+/// Makes stacks of the samples without one.
+fn count_own(profile: &mut Profile) {
+    let Counts { idle, failed, truncated, .. } = profile.counts;
+    for (name, count) in OWN.into_iter().zip([idle, failed, truncated]) {
+        let function = profile.function(b"", name);
+        profile.count([Frame { function, line: 0 }].into_iter(), count);
+    }
+}
 
 /// Writes `number` in decimal.
 pub fn put_number(number: u64, out: &mut dyn Sink) {
     out.put(crate::text::Decimal::new(number).bytes());
 }
+
+/// Writes a PY_VERSION_HEX as 3.13.0.
+pub fn put_version(version: u64, out: &mut dyn Sink) {
+    put_number(version >> 24 & 0xff, out);
+    for shift in [16, 8] {
+        out.put(b".");
+        put_number(version >> shift & 0xff, out);
+    }
+}
+
+/// Writes what was sampled in `elapsed` nanoseconds, in figures.
+pub fn put_counts(counts: &Counts, elapsed: u64, out: &mut dyn Sink) {
+    put_number(counts.samples, out);
+    out.put(b" samples in ");
+    put_number(elapsed / 1_000_000, out);
+    out.put(b" ms");
+    let others: [(u64, &[u8]); 6] = [
+        (counts.idle, b" idle"),
+        (counts.failed, b" failed"),
+        (counts.missed, b" missed deadlines"),
+        (counts.stopped, b" stops"),
+        (counts.truncated, b" stacks that did not fit"),
+        (counts.names_full, b" names that did not fit"),
+    ];
+    for (number, name) in others.into_iter().filter(|(number, _)| *number > 0) {
+        out.put(b", ");
+        put_number(number, out);
+        out.put(name);
+    }
+}
+
+#[cfg(test)]
+mod tests;

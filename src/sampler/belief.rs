@@ -25,12 +25,19 @@ pub(super) struct Belief {
     /// For so many samples nothing is believed: now, and the next time that something young is seen.
     wary: u32,
     caution: u32,
+    /// It never is: the list is that of the last sample.
+    at_once: bool,
 }
 
 impl Belief {
     /// Nothing is believed at first.
-    pub fn new(unsettled: &'static mut [u32]) -> Belief {
-        Belief { on: false, samples: 0, unsettled: List::new(unsettled), wary: WARY, caution: 1 }
+    pub fn new(unsettled: &'static mut [u32], at_once: bool) -> Belief {
+        Belief { on: false, samples: 0, unsettled: List::new(unsettled), wary: WARY, caution: 1, at_once }
+    }
+
+    /// The nodes of the stacks that were counted since everything was proven; where samples go out at once, with the last.
+    pub fn unsettled(&self) -> &[u32] {
+        self.unsettled.items()
     }
 
     /// Decides for the next sample, of so many `threads`. Mostly it is believed, if that is `possible`; but that costs
@@ -40,9 +47,12 @@ impl Belief {
             self.caution = WARY.min(2 * self.caution);
             self.wary = self.caution;
         }
+        if self.at_once {
+            self.forget();
+        }
         let crowded = self.unsettled.len() + threads > self.unsettled.capacity();
         self.samples += 1;
-        self.on = possible && !crowded && self.wary == 0 && self.samples < BELIEVED;
+        self.on = possible && !self.at_once && !crowded && self.wary == 0 && self.samples < BELIEVED;
         if !self.on {
             self.caution = if self.wary == 0 { 1 } else { self.caution };
             self.wary = self.wary.saturating_sub(1);
@@ -53,7 +63,7 @@ impl Belief {
     /// Remembers the node at which a sample was counted, as far as that may have to be taken back. False when there is no
     /// room.
     pub fn note(&mut self, node: u32) -> bool {
-        !self.on || self.unsettled.push(node).is_ok()
+        !(self.on || self.at_once) || self.unsettled.push(node).is_ok()
     }
 
     /// What is open stays as it was counted.
@@ -121,7 +131,7 @@ mod tests {
 
     #[test]
     fn everything_is_proven_at_first_and_then_now_and_again() {
-        let mut belief = Belief::new(zeroed(100));
+        let mut belief = Belief::new(zeroed(100), false);
         assert_eq!(proven(&mut belief, WARY, false).len() as u32, WARY);
         let every = proven(&mut belief, 10 * BELIEVED, false);
         assert_eq!(every.len(), 10);
@@ -130,7 +140,7 @@ mod tests {
 
     #[test]
     fn while_much_is_young_little_is_believed() {
-        let mut belief = Belief::new(zeroed(100));
+        let mut belief = Belief::new(zeroed(100), false);
         proven(&mut belief, WARY, false);
         let samples = 100 * WARY;
         let often = proven(&mut belief, samples, true).len() as u32;
@@ -142,7 +152,7 @@ mod tests {
 
     #[test]
     fn where_it_is_not_possible_or_there_is_no_room_nothing_is_believed() {
-        let mut belief = Belief::new(zeroed(4));
+        let mut belief = Belief::new(zeroed(4), false);
         proven(&mut belief, WARY, false);
         for (possible, threads, on) in [(true, 4, true), (false, 4, false), (true, 5, false), (true, 4, true)]
         {

@@ -34,6 +34,8 @@ zeroed_structs!(
     crate::profile::Function
     crate::profile::NameSpan
     crate::profile::Node
+    crate::report::chrome::Lane
+    crate::sampler::Lane
     crate::sampler::Step
     crate::python::code::Known
     crate::python::code::Located

@@ -1,0 +1,169 @@
+//! Trace events, which Perfetto, chrome://tracing and speedscope show as a flame chart: time from left to right, a track
+//! for each thread of each process. The "Trace Event Format" document of Chromium says what the fields mean.
+//!
+//! ```text
+//! {"traceEvents":[
+//! {"ph":"B","pid":71,"tid":71,"ts":0,"name":"<module> (app.py)"},
+//! {"ph":"B","pid":71,"tid":71,"ts":0,"name":"parse (app.py)"},
+//! {"ph":"E","pid":71,"tid":71,"ts":214000,"name":"parse (app.py)"},
+//! {"ph":"E","pid":71,"tid":71,"ts":214000,"name":"<module> (app.py)"},
+//! {"ph":"M","pid":71,"name":"process_name","args":{"name":"python3 app.py"}},
+//! {"ph":"M","pid":71,"tid":71,"name":"thread_name","args":{"name":"python3"}}
+//! ]}
+//! ```
+//!
+//! A call begins with the first sample that shows it and ends with the first that does not, so one that is called again at
+//! once is not told from one that goes on, whatever its line. Times are in microseconds since sampling began. A thread that
+//! a sample does not show, since it waits or could not be read, is empty until one does.
+
+use super::Sink;
+use super::escape::{self, Notation};
+use super::json::{put_field, put_string};
+use super::timeline::Moment;
+use crate::profile::{Frame, PROCESS, Profile, ROOT, THREAD};
+use crate::table::List;
+use crate::text::leading_decimal;
+
+/// A thread of which a sample showed a stack.
+#[derive(Clone, Copy)]
+pub struct Lane {
+    /// What stands below its stacks: the functions of its process and of itself.
+    process: u32,
+    thread: u32,
+    /// The node of its last stack.
+    node: u32,
+    /// The last sample shows it, too.
+    seen: bool,
+}
+
+/// Depth of the frame that stands for a thread, above its process.
+const ROOTS: u32 = 2;
+
+/// The threads that are in the middle of a call.
+pub struct Chrome {
+    lanes: List<Lane>,
+    is_begun: bool,
+}
+
+impl Chrome {
+    /// None yet, and room for as many as there are `lanes`.
+    pub fn new(lanes: &'static mut [Lane]) -> Chrome {
+        Chrome { lanes: List::new(lanes), is_begun: false }
+    }
+
+    /// Writes what begins and what ends with this sample.
+    pub fn put(&mut self, profile: &Profile, moment: &Moment<'_>, out: &mut dyn Sink) {
+        let process = moment.process.function;
+        for &node in moment.nodes {
+            let thread = profile.node(profile.ancestor(node, ROOTS)).frame.function;
+            let lanes = self.lanes.items();
+            let known = lanes.iter().position(|lane| lane.thread == thread && lane.process == process);
+            let new = || self.lanes.push(Lane { process, thread, node: ROOT, seen: true }).ok();
+            // What has no room is not shown.
+            let Some(id) = known.map(|id| id as u32).or_else(new) else { continue };
+            if let Some(lane) = self.lanes.get_mut(id) {
+                let last = core::mem::replace(&mut lane.node, node);
+                lane.seen = true;
+                self.change(profile, last, node, moment.time, out);
+            }
+        }
+        self.end(profile, Some(process), moment.time, out);
+    }
+
+    /// Ends all calls of the threads that were not seen; of one process, or of all.
+    fn end(&mut self, profile: &Profile, process: Option<u32>, time: u64, out: &mut dyn Sink) {
+        let mut id = 0;
+        while let Some(lane) = self.lanes.get_mut(id) {
+            let is_seen = core::mem::replace(&mut lane.seen, false);
+            let node = lane.node;
+            if is_seen || process.is_some_and(|process| process != lane.process) {
+                id += 1;
+            } else {
+                self.change(profile, node, ROOT, time, out);
+                self.lanes.swap_remove(id);
+            }
+        }
+    }
+
+    /// Writes what ends and begins between the stacks of two nodes of a thread; the root has none.
+    fn change(&mut self, profile: &Profile, from: u32, to: u32, time: u64, out: &mut dyn Sink) {
+        let common = common(profile, from, to);
+        for depth in (common + 1..=profile.node(from).depth).rev() {
+            self.put_event(profile, b"E", profile.ancestor(from, depth), time, out);
+        }
+        for depth in common + 1..=profile.node(to).depth {
+            self.put_event(profile, b"B", profile.ancestor(to, depth), time, out);
+        }
+    }
+
+    fn put_event(&mut self, profile: &Profile, phase: &[u8], node: u32, time: u64, out: &mut dyn Sink) {
+        self.put_head(profile, phase, node, out);
+        put_field(b"ts", time / 1000, out);
+        let (file, name) = profile.function_names(profile.node(node).frame.function);
+        out.put(b",\"name\":\"");
+        escape::put(out, Notation::Json, name);
+        if !file.is_empty() {
+            out.put(b" (");
+            escape::put(out, Notation::Json, file);
+            out.put(b")");
+        }
+        out.put(b"\"}");
+    }
+
+    /// Writes the beginning of an event of the process and the thread of `node`, as far as it has them.
+    fn put_head(&mut self, profile: &Profile, phase: &[u8], node: u32, out: &mut dyn Sink) {
+        let is_first = !core::mem::replace(&mut self.is_begun, true);
+        out.put(if is_first { b"{\"traceEvents\":[\n{\"ph\":\"" } else { b",\n{\"ph\":\"" });
+        out.put(phase);
+        out.put(b"\"");
+        let names: [&[u8]; 2] = [b"pid", b"tid"];
+        for (name, depth) in names.into_iter().zip(1..) {
+            let root = profile.node(profile.ancestor(node, depth)).frame;
+            if root.line == [PROCESS, THREAD][depth as usize - 1] {
+                put_field(name, number_and_name(profile, root).0, out);
+            }
+        }
+    }
+
+    /// Ends all calls and names the processes and threads.
+    pub fn finish(&mut self, profile: &Profile, time: u64, out: &mut dyn Sink) {
+        self.end(profile, None, time, out);
+        for (id, node) in profile.nodes().iter().enumerate() {
+            if node.frame.is_root() {
+                self.put_head(profile, b"M", id as u32, out);
+                let is_process = node.frame.line == PROCESS;
+                out.put(b",\"name\":\"");
+                out.put(if is_process { b"process" } else { b"thread" });
+                out.put(b"_name\",\"args\":{\"name\":");
+                put_string(number_and_name(profile, node.frame).1, out);
+                out.put(b"}}");
+            }
+        }
+        out.put(if self.is_begun { b"\n]}\n" } else { b"{\"traceEvents\":[]}\n" });
+    }
+}
+
+/// How many frames from the root two stacks of a thread have in common, whatever their lines; the root has none.
+fn common(profile: &Profile, from: u32, to: u32) -> u32 {
+    if from == ROOT || to == ROOT {
+        return ROOTS;
+    }
+    let mut common = profile.node(from).depth.min(profile.node(to).depth);
+    let (mut a, mut b) = (profile.ancestor(from, common), profile.ancestor(to, common));
+    while a != b {
+        let (x, y) = (profile.node(a), profile.node(b));
+        if x.frame.function != y.frame.function {
+            common = x.depth - 1;
+        }
+        (a, b) = (x.parent, y.parent);
+    }
+    common
+}
+
+/// What the title of a process or thread says: `pid 71 python3 app.py`.
+fn number_and_name(profile: &Profile, root: Frame) -> (u64, &[u8]) {
+    let title = profile.function_names(root.function).0;
+    let digits = title.iter().position(u8::is_ascii_digit).unwrap_or(title.len());
+    let (number, name) = leading_decimal(title.get(digits..).unwrap_or_default()).unwrap_or((0, title));
+    (number, if name.is_empty() { title } else { name.trim_ascii_start() })
+}

@@ -1,0 +1,37 @@
+//! Every sample with its time, as Uber's pyflame wrote it with `--flamechart`: a line with microseconds since 1970, then
+//! one with the frames, from the root, each followed by `;`. Its `flame-chart-json` makes a CPU profile of that.
+//!
+//! ```text
+//! 1764036000123456
+//! app.py:<module>:30;app.py:parse:88;
+//! 1764036000124456
+//! (idle)
+//! ```
+
+use super::folded::put_frame;
+use super::timeline::Moment;
+use super::{Sink, put_number};
+use crate::profile::Profile;
+
+/// Writes what was seen at a moment. `lines`: with line numbers.
+pub fn put(profile: &Profile, moment: &Moment<'_>, lines: bool, out: &mut dyn Sink) {
+    for &id in moment.nodes {
+        put_time(moment, out);
+        for depth in 1..=profile.node(id).depth {
+            put_frame(profile, profile.node(profile.ancestor(id, depth)).frame, lines, out);
+            out.put(b";");
+        }
+        out.put(b"\n");
+    }
+    for (name, count) in [(&b"(idle)\n"[..], moment.idle), (b"(failed)\n", moment.failed)] {
+        for _ in 0..count {
+            put_time(moment, out);
+            out.put(name);
+        }
+    }
+}
+
+fn put_time(moment: &Moment<'_>, out: &mut dyn Sink) {
+    put_number(moment.epoch / 1000, out);
+    out.put(b"\n");
+}

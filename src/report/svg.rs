@@ -1,0 +1,167 @@
+//! An interactive flame graph in one SVG file that loads nothing: boxes as wide as their share of the samples, callers
+//! below those that they call.
+//!
+//! The file holds the profile twice. The boxes that are at least a pixel wide are drawn, for where no script runs: an
+//! `<img>`, a printer. The script (`svg/flame.js`) puts its own in their place, from a table of all:
+//!
+//! ```text
+//! {"names":["","app.py","<module>","parse"],          each once
+//!  "functions":[1,2,1,3],                              of each function the numbers of its file and its name
+//!  "boxes":[1,0,30,214,2,1,88,214],                    of each box: depth, function, line, samples; callers first
+//!  "samples":214,"period":1000000}                     all of them, and the nanoseconds of one
+//! ```
+//!
+//! A line of -1 is that of a process, whose title is the file.
+
+use super::escape::{self, Notation};
+use super::json::{put_field, put_next, put_string, separate};
+use super::{Facts, Sink, put_counts, put_number, put_version};
+use crate::profile::finished::{Finished, by_names};
+use crate::profile::{Frame, Node, Profile, ROOT};
+
+/// Width of the picture and of what is left free at its sides, in pixels.
+const WIDTH: u64 = 1200;
+const MARGIN: u64 = 10;
+/// Width of the narrowest box, and of the narrowest with a name in it, in tenths of a pixel.
+const NARROWEST: u64 = 10;
+const NARROWEST_LABEL: u64 = 250;
+/// Height of a level, and of what stands above and below all of them, in pixels.
+const LEVEL: u64 = 16;
+const ABOVE: u64 = 60;
+const BELOW: u64 = 30;
+/// Bytes of a name that can be seen in a box.
+const SEEN: usize = 160;
+
+/// Writes `profile`.
+pub fn write(profile: Profile, facts: &Facts<'_>, out: &mut dyn Sink) {
+    let counts = profile.counts;
+    let mut finished = profile.finish(&by_names);
+    let samples = finished.add_up();
+    let levels = finished.profile.nodes().iter().map(|node| node.depth).max().unwrap_or(0);
+    let height = ABOVE + LEVEL * (u64::from(levels) + 1) + BELOW;
+    out.put(b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<svg xmlns=\"http://www.w3.org/2000/svg\"");
+    attributes(&[("width", 10 * WIDTH), ("height", 10 * height)], out);
+    out.put(b" viewBox=\"0 0 1200 ");
+    put_number(height, out);
+    out.put(b"\" font-family=\"monospace\" font-size=\"12\">\n<title>");
+    escape::put(out, Notation::Xml, facts.title);
+    out.put(b"</title>\n<style>");
+    out.put(include_bytes!(concat!(env!("OUT_DIR"), "/flame.css")));
+    out.put(
+        b"</style>\n<rect id=\"bg\" width=\"100%\" height=\"100%\"/>\n\
+        <text id=\"h\" x=\"600\" y=\"24\" text-anchor=\"middle\" font-size=\"17\">",
+    );
+    escape::put(out, Notation::Xml, facts.title);
+    out.put(b"</text>\n<text id=\"i\" x=\"600\" y=\"44\" text-anchor=\"middle\">Python ");
+    put_version(facts.version, out);
+    out.put(b", every ");
+    put_number(facts.period / 1000, out);
+    out.put(b" us: ");
+    put_counts(&counts, facts.elapsed, out);
+    out.put(b"</text>\n<script type=\"application/json\" id=\"d\">");
+    put_table(&mut finished, out);
+    put_field(b"samples", samples, out);
+    put_field(b"period", facts.weight(&counts), out);
+    out.put(b"}</script>\n<g id=\"b\">\n");
+    put_boxes(&mut finished, samples, height, out);
+    out.put(b"</g>\n<script><![CDATA[\n");
+    out.put(include_bytes!(concat!(env!("OUT_DIR"), "/flame.js")));
+    out.put(b"]]></script>\n</svg>\n");
+}
+
+/// Writes the names, the functions and the boxes.
+fn put_table(finished: &mut Finished, out: &mut dyn Sink) {
+    let profile = &finished.profile;
+    out.put(b"{\"names\":[");
+    let mut is_first = true;
+    for id in 0..profile.names() {
+        separate(&mut is_first, out);
+        put_string(profile.name(id), out);
+    }
+    out.put(b"],\"functions\":[");
+    let mut is_first = true;
+    for function in profile.functions() {
+        put_next(function.file.into(), &mut is_first, out);
+        put_next(function.name.into(), &mut is_first, out);
+    }
+    out.put(b"],\n\"boxes\":[");
+    let mut is_first = true;
+    finished.each_stack(&mut |profile, stack| {
+        for &id in stack.nodes.iter().skip(stack.shared) {
+            let Node { frame, depth, count, .. } = profile.node(id);
+            put_next(depth.into(), &mut is_first, out);
+            put_next(frame.function.into(), &mut is_first, out);
+            if frame.is_root() {
+                out.put(b",-1");
+            } else {
+                put_next(frame.line.into(), &mut is_first, out);
+            }
+            put_next(count, &mut is_first, out);
+        }
+    });
+    out.put(b"]");
+}
+
+/// Draws the boxes. The count of a node that is drawn becomes the sample at which its next child begins.
+fn put_boxes(finished: &mut Finished, samples: u64, height: u64, out: &mut dyn Sink) {
+    let y = |depth: u32| 10 * (height - BELOW - LEVEL * (u64::from(depth) + 1));
+    // In tenths of a pixel.
+    let width = |count: u64| {
+        (u128::from(10 * (WIDTH - 2 * MARGIN)) * u128::from(count) / u128::from(samples.max(1))) as u64
+    };
+    put_box(&[10 * MARGIN, y(0), width(samples)], b"cr", b"all", out);
+    finished.profile.set_count(ROOT, 0);
+    finished.each_stack(&mut |profile, stack| {
+        for &id in stack.nodes.iter().skip(stack.shared) {
+            let Node { parent, frame, depth, count } = profile.node(id);
+            let start = profile.node(parent).count;
+            profile.set_count(parent, start + count);
+            profile.set_count(id, start);
+            let (file, name) = profile.function_names(frame.function);
+            let name = if frame.is_root() { file } else { name };
+            let place = [10 * MARGIN + width(start), y(depth), width(count)];
+            put_box(&place, colour(file, name, frame), name, out);
+        }
+    });
+}
+
+/// Draws a box at x and y, and so wide, in tenths of a pixel.
+fn put_box(place: &[u64; 3], class: &[u8], name: &[u8], out: &mut dyn Sink) {
+    let [x, y, width] = *place;
+    if width < NARROWEST {
+        return;
+    }
+    let place = [("x", x), ("y", y), ("width", width), ("height", 10 * (LEVEL - 1))];
+    out.put(b"<rect");
+    attributes(&place, out);
+    out.put(b" class=\"");
+    out.put(class);
+    out.put(b"\"/>\n");
+    if width >= NARROWEST_LABEL {
+        out.put(b"<svg"); // which cuts off what does not fit
+        attributes(&place, out);
+        out.put(b"><text x=\"3\" y=\"11\">");
+        escape::put(out, Notation::Xml, name.get(..SEEN).unwrap_or(name));
+        out.put(b"</text></svg>\n");
+    }
+}
+
+/// Writes attributes whose values are tenths.
+fn attributes(all: &[(&str, u64)], out: &mut dyn Sink) {
+    for (name, tenths) in all {
+        out.put(b" ");
+        out.put(name.as_bytes());
+        out.put(b"=\"");
+        put_number(tenths / 10, out);
+        if tenths % 10 > 0 {
+            out.put(b".");
+            put_number(tenths % 10, out);
+        }
+        out.put(b"\"");
+    }
+}
+
+/// The class of a box.
+fn colour(file: &[u8], _name: &[u8], _frame: Frame) -> &'static [u8] {
+    if file.is_empty() { b"cs" } else { b"c0" }
+}

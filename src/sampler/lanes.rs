@@ -1,0 +1,52 @@
+//! Threads as they stand in a profile that keeps them apart: below the stacks of each a frame with its id and its name.
+//!
+//! ```text
+//! thread 4711 worker-1
+//! ```
+
+use super::Sampler;
+use crate::memory::{Addr, Memory as _};
+use crate::prefetch::{Moment, Sight};
+use crate::profile::{Frame, Profile, THREAD};
+use crate::python::threads::Thread;
+use crate::sys::proc::read_of;
+use crate::title::Title;
+
+/// The frame of a thread.
+#[derive(Clone, Copy)]
+pub struct Lane {
+    /// Its PyThreadState, and the kernel's id or, where that is not there, the `pthread_t`. Before 3.11 a thread that was
+    /// started when another had ended may have both of it, and is taken for it.
+    state: Addr,
+    id: u64,
+    frame: Frame,
+}
+
+impl Sampler {
+    /// What stands below the stacks of thread `index`, where threads are kept apart.
+    pub(super) fn lane(&mut self, profile: &mut Profile, index: usize) -> Option<Frame> {
+        let thread = self.thread(index).filter(|_| self.choice.by_thread).copied()?;
+        let fields = &self.interpreter.layout.thread;
+        let field = fields.native.filter(|_| thread.in_main || fields.native_is_own).unwrap_or(fields.ident);
+        self.prefetch.enter(thread.state, Moment::First);
+        let id = self.prefetch.with(Sight::Once).load(thread.state, field).unwrap_or(0);
+        let is_it = |lane: &&Lane| (lane.state, lane.id) == (thread.state, id);
+        if let Some(lane) = self.lanes.items().iter().find(is_it) {
+            return Some(lane.frame);
+        }
+        let frame = self.new_lane(profile, thread);
+        if self.lanes.len() == self.lanes.capacity() {
+            self.lanes.truncate(0);
+        }
+        let _ = self.lanes.push(Lane { state: thread.state, id, frame });
+        Some(frame)
+    }
+
+    #[inline(never)] // for its buffer
+    fn new_lane(&mut self, profile: &mut Profile, thread: Thread) -> Frame {
+        let mut buffer = [0; 64];
+        let tid = self.native_id(thread).map_or(0, |tid| tid.as_raw_nonzero().get() as u32);
+        let name = read_of(self.pid, tid, b"comm", &mut buffer).unwrap_or_default();
+        profile.titled(Title::thread(tid.into(), name.trim_ascii_end()).bytes(), THREAD)
+    }
+}
