@@ -13,16 +13,16 @@ mod process;
 
 use crate::check;
 use crate::cli::{Action, Options};
-use crate::dump;
+use crate::dump::{Dump, Style};
 use crate::error::Error;
 use crate::locate::Interpreter;
 use crate::profile::Profile;
 use crate::program::say_found;
 use crate::report::Sink;
-use crate::report::folded::put_frame;
 use crate::report::timeline::Timeline;
 use crate::sampler::{Choice, Sampled, Sampler};
 use crate::session::{Schedule, Session};
+use crate::status::Status;
 use crate::storage::Storage;
 use crate::sys::children;
 use crate::sys::clock::{self, Nanos, SECOND};
@@ -151,9 +151,12 @@ impl<'a> Family<'a> {
         let schedule = Schedule { period: self.options.period, duration: self.options.duration };
         let mut deadline = clock::now();
         let end = schedule.duration.map(|duration| deadline.saturating_add(duration));
+        let mut status = Status::new(schedule.duration, self.options.command.is_none());
         loop {
             self.sample(profile, timeline, out);
-            if clock::now() >= self.due {
+            let now = clock::now();
+            status.show(profile, now);
+            if now >= self.due {
                 self.tend(profile);
             }
             if self.processes.is_empty()
@@ -165,20 +168,19 @@ impl<'a> Family<'a> {
         }
         self.samplers.iter_mut().flatten().for_each(|sampler| sampler.finish(profile));
         timeline.finish(profile, clock::now(), out);
+        status.finish();
     }
 
-    /// Writes the stacks of all processes, once, each below its title. False when those of one could not be listed.
-    pub fn dump(&mut self, profile: &mut Profile, out: &mut dyn Sink) -> bool {
-        let (mut between, mut all) = (b"".as_slice(), true);
+    /// Writes the stacks of all processes, once, where there may be several each below its title. False when those of one
+    /// could not be listed.
+    pub fn dump(&mut self, profile: &mut Profile, style: Style, out: &mut dyn Sink) -> bool {
+        let mut dump = Dump::new(style, out);
+        let mut all = true;
         for process in self.processes.items() {
             let (Some(pid), Some(sampler)) = (process.pid, sampler(self.samplers, process)) else { continue };
-            out.put(core::mem::replace(&mut between, b"\n"));
-            if process.root.function > 0 {
-                put_frame(profile, process.root, false, out);
-                out.put(b"\n");
-            }
-            all &= dump::write(pid, sampler, profile, out);
+            all &= dump.put(title_of(pid).bytes(), self.options.children, sampler, profile);
         }
+        dump.finish();
         all
     }
 

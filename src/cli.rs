@@ -50,6 +50,8 @@ pub struct Options<'a> {
     pub duration: Option<Nanos>,
     /// Time from one sample to the next.
     pub period: Nanos,
+    /// Print stacks as JSON.
+    pub json: bool,
     /// The process and all its descendants.
     pub children: bool,
     /// All threads, not just those that run Python code.
@@ -89,6 +91,7 @@ enum Name {
     Seconds,
     Rate,
     Dump,
+    Json,
     Children,
     Check,
     Threads,
@@ -112,6 +115,7 @@ const OPTIONS: &str = concat!(
     "  -s, --seconds=TIME        how long: 0.5, 500ms, 2m, inf; 0: one sample (1)\n",
     "  -r, --rate=TIME           from one sample to the next; 0: no pause (1ms)\n",
     "  -d, --dump                print the stacks of all threads once\n",
+    "      --json                with -d: as JSON, for programs\n",
     "  -C, --children            its descendants, too\n",
     "      --check               say whether that would work, and why not\n",
     "      --threads             all threads, not just the one with the GIL\n",
@@ -129,12 +133,13 @@ const OPTIONS: &str = concat!(
 );
 
 /// What each line of [`OPTIONS`] is about.
-static NAMES: [Name; 19] = [
+static NAMES: [Name; 20] = [
     Name::Pid,
     Name::Trace,
     Name::Seconds,
     Name::Rate,
     Name::Dump,
+    Name::Json,
     Name::Children,
     Name::Check,
     Name::Threads,
@@ -210,6 +215,7 @@ const DEFAULTS: Options<'static> = Options {
     command: None,
     duration: Some(SECOND),
     period: SECOND / 1000,
+    json: false,
     children: false,
     threads: false,
     exclude_idle: false,
@@ -300,6 +306,7 @@ impl<'a> Parser<'_, 'a> {
             Name::Seconds => options.duration = duration(value)?,
             Name::Rate => options.period = duration(value)?.ok_or(Error::Usage(Usage::Seconds(value)))?,
             Name::Dump => options.action = Action::Dump,
+            Name::Json => options.json = true,
             Name::Children => options.children = true,
             Name::Check => options.action = Action::Check,
             Name::Threads => options.threads = true,
@@ -329,6 +336,9 @@ impl<'a> Parser<'_, 'a> {
         let usage = |usage| Err(Error::Usage(usage));
         if matches!(self.options.action, Action::Help | Action::Version) {
             return Ok(self.options);
+        }
+        if self.options.json && self.options.action != Action::Dump {
+            return usage(Usage::Exclusive(b"--json and all but -d"));
         }
         if let Some(first) = self.options.command {
             if self.options.pid != 0 || self.bare.is_some() {

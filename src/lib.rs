@@ -48,6 +48,7 @@ mod dump;
 mod program;
 mod sampler;
 mod session;
+mod status;
 mod stopper;
 mod storage;
 #[cfg(test)]

@@ -3,11 +3,13 @@
 use crate::children::{Family, Remarks};
 use crate::cli::{self, Action, Options};
 use crate::denial::{self, Refused};
+use crate::dump::Style;
 use crate::error::{Error, explain};
 use crate::locate::Interpreter;
 use crate::profile::Profile;
 use crate::python::threads::Which;
 use crate::python::versions;
+use crate::report::escape::{self, Notation};
 use crate::report::timeline::Timeline;
 use crate::report::{self, Facts, Format, Sink, put_counts, put_number, put_version};
 use crate::sampler::Choice;
@@ -88,7 +90,7 @@ fn observe<'a>(process: &Process, options: &Options<'a>) -> Result<i32, Error<'a
     }
     if options.action == Action::Dump {
         let mut out = Output::new(file);
-        if !family.dump(&mut profile, &mut out) && !options.children {
+        if !family.dump(&mut profile, style(process, options), &mut out) && !options.children {
             return Err(Error::NoThreads(pid.as_raw_nonzero().get() as u64));
         }
         return finish(options, &mut out);
@@ -110,6 +112,7 @@ fn observe<'a>(process: &Process, options: &Options<'a>) -> Result<i32, Error<'a
     remark(options, &remarks, &profile, &facts);
     report::write(options.format(), profile, &facts, &mut out);
     finish(options, &mut out)?;
+    say_written(options);
     Ok(if ours { family.exit_status() } else { 0 })
 }
 
@@ -147,6 +150,19 @@ fn choice(options: &Options<'_>) -> Choice {
     }
 }
 
+/// How stacks are shown: with colours on a terminal, unless NO_COLOR (<https://no-color.org>) says otherwise.
+fn style(process: &Process, options: &Options<'_>) -> Style {
+    let plain = process.env(b"NO_COLOR").is_some_and(|value| !value.is_empty())
+        || process.env(b"TERM") == Some(b"dumb")
+        || options.output.is_some()
+        || !sys::is_terminal(stdout());
+    match options.json {
+        true => Style::Json,
+        false if plain => Style::Plain,
+        false => Style::Colour,
+    }
+}
+
 fn finish<'a>(options: &Options<'a>, out: &mut Output) -> Result<i32, Error<'a>> {
     let name = options.output.unwrap_or(b"standard output");
     out.finish().map_err(|errno| Error::Write(name, errno))?;
@@ -177,6 +193,19 @@ fn remark(options: &Options<'_>, remarks: &Remarks, profile: &Profile, facts: &F
         }
         words.put(b"\n");
     }
+    let _ = words.finish();
+}
+
+/// Says to a person where the profile is and what opens it.
+#[inline(never)] // its buffer makes a large frame
+fn say_written(options: &Options<'_>) {
+    let Some(path) = options.output.filter(|_| sys::is_terminal(stderr())) else { return };
+    let mut words = Output::to(stderr());
+    words.put(b"pyflame: wrote ");
+    escape::put(&mut words, Notation::Text, path);
+    words.put(b"; it opens in ");
+    words.put(options.format().viewers());
+    words.put(b"\n");
     let _ = words.finish();
 }
 

@@ -35,11 +35,11 @@ const FLOORS: [Floor; 6] = [
     Floor {
         modules: &[
             "check", "children", "cli", "denial", "dump", "error", "locate", "program", "sampler", "session",
-            "stopper", "storage", "target",
+            "status", "stopper", "storage", "target",
         ],
         may_use: &[
             "check", "children", "cli", "denial", "dump", "error", "locate", "program", "python", "report",
-            "sampler", "session", "stopper", "storage", "sys", "target",
+            "sampler", "session", "status", "stopper", "storage", "sys", "target",
         ],
     },
 ];

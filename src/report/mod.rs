@@ -5,7 +5,7 @@ pub mod cpuprofile;
 pub mod escape;
 pub mod flamechart;
 pub mod folded;
-mod json;
+pub mod json;
 mod pprof;
 mod speedscope;
 mod svg;
@@ -38,15 +38,23 @@ pub enum Format {
     Flamechart,
 }
 
-/// The formats by name; those with an ending are also chosen by a file's name. The first that fits counts.
-static FORMATS: [(Format, &[u8], &[u8]); 7] = [
-    (Format::Folded, b"folded", b".folded"),
-    (Format::Svg, b"svg", b".svg"),
-    (Format::Speedscope, b"speedscope", b".speedscope.json"),
-    (Format::Chrome, b"chrome", b".json"),
-    (Format::Cpuprofile, b"cpuprofile", b".cpuprofile"),
-    (Format::Pprof, b"pprof", b".pb.gz"),
-    (Format::Flamechart, b"flamechart", b".flamechart"),
+/// A format: its name, the ending of a file's name by which it is chosen, and what opens it.
+type Row = (Format, &'static [u8], &'static [u8], &'static [u8]);
+
+/// All of them. The first whose ending fits counts.
+static FORMATS: [Row; 7] = [
+    (Format::Folded, b"folded", b".folded", b"flamegraph.pl, speedscope.app"),
+    (Format::Svg, b"svg", b".svg", b"a browser"),
+    (Format::Speedscope, b"speedscope", b".speedscope.json", b"speedscope.app"),
+    (Format::Chrome, b"chrome", b".json", b"ui.perfetto.dev, chrome://tracing, speedscope.app"),
+    (
+        Format::Cpuprofile,
+        b"cpuprofile",
+        b".cpuprofile",
+        b"VS Code, DevTools (Performance) of Chrome, speedscope.app",
+    ),
+    (Format::Pprof, b"pprof", b".pb.gz", b"go tool pprof -http=:"),
+    (Format::Flamechart, b"flamechart", b".flamechart", b"flame-chart-json"),
 ];
 
 impl Format {
@@ -58,6 +66,11 @@ impl Format {
     /// The format for a file called `path`.
     pub fn of_file(path: &[u8]) -> Format {
         FORMATS.iter().find(|row| path.ends_with(row.2)).map_or(Format::Folded, |row| row.0)
+    }
+
+    /// What opens it.
+    pub fn viewers(self) -> &'static [u8] {
+        FORMATS.iter().find(|row| row.0 == self).map_or(b"", |row| row.3)
     }
 
     /// Whether stacks of different threads are kept apart, below a frame for the process and one for the thread.

@@ -228,7 +228,8 @@ fn a_flame_chart_has_two_lines_for_each_sample() {
 
 #[test]
 fn formats_are_chosen_by_name_or_ending() {
-    for (format, name, ending) in FORMATS {
+    for (format, name, ending, viewers) in FORMATS {
+        assert_eq!(format.viewers(), viewers);
         assert_eq!(Format::named(name), Some(format));
         assert_eq!(Format::of_file(&[b"dir/out", ending].concat()), format);
     }

@@ -16,6 +16,7 @@ pub const SECOND: Nanos = 1_000_000_000;
 
 const CLOCK_REALTIME: usize = 0;
 const CLOCK_MONOTONIC: usize = 1;
+const CLOCK_PROCESS_CPUTIME_ID: usize = 2;
 
 /// The kernel's code that reads a clock without a system call (vdso(7)), or 0.
 static VDSO_GETTIME: AtomicUsize = AtomicUsize::new(0);
@@ -53,6 +54,11 @@ pub fn now() -> Nanos {
 /// Nanoseconds since 1970.
 pub fn wall() -> Nanos {
     read(CLOCK_REALTIME)
+}
+
+/// Nanoseconds of a processor that this program has taken.
+pub fn processor_time() -> Nanos {
+    read(CLOCK_PROCESS_CPUTIME_ID)
 }
 
 fn read(clock: usize) -> Nanos {
