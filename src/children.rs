@@ -107,7 +107,7 @@ impl<'a> Family<'a> {
             crowd: 0,
             error: None,
             remarks: Remarks::default(),
-            title: Title::new(0, b""),
+            title: Title::EMPTY,
         }
     }
 

@@ -21,10 +21,14 @@ pub struct Title {
 }
 
 impl Title {
+    /// None.
+    pub const EMPTY: Title = Title { bytes: [0; LONGEST], len: 0 };
+
     /// That of process `pid` with this command line: words that end with a NUL (proc_pid_cmdline(5)). Of one that is
     /// a path its last part is taken.
     pub fn new(pid: u64, command_line: &[u8]) -> Title {
-        let mut title = Title::begin(b"pid ", pid);
+        let mut title = Title::EMPTY;
+        title.number(b"pid ", pid);
         let (mut word, mut is_path) = (title.len, false);
         for &byte in command_line {
             is_path |= byte == b'/' && title.len == word;
@@ -40,19 +44,21 @@ impl Title {
         title
     }
 
-    /// That of thread `tid` with this name.
-    pub fn thread(tid: u64, name: &[u8]) -> Title {
-        let mut title = Title::begin(b"thread ", tid);
+    /// That of thread `tid` with this name, in that interpreter: one thread may be in several.
+    pub fn thread(interpreter: u64, tid: u64, name: &[u8]) -> Title {
+        let mut title = Title::EMPTY;
+        if interpreter > 0 {
+            title.number(b"interpreter ", interpreter);
+        }
+        title.number(b"thread ", tid);
         title.put(name);
         title
     }
 
-    fn begin(what: &[u8], number: u64) -> Title {
-        let mut title = Title { bytes: [0; LONGEST], len: 0 };
-        title.put(what);
-        title.put(Decimal::new(number).bytes());
-        title.put(b" ");
-        title
+    fn number(&mut self, what: &[u8], number: u64) {
+        self.put(what);
+        self.put(Decimal::new(number).bytes());
+        self.put(b" ");
     }
 
     fn put(&mut self, bytes: &[u8]) {
@@ -90,7 +96,8 @@ mod tests {
         assert_eq!(title("python\0-c\0import a; a.b()\0x/y\0"), "pid 71 python -c import a; a.b() x/y");
         assert_eq!(title(""), "pid 71");
         assert_eq!(title("\0\0"), "pid 71");
-        assert_eq!(Title::thread(72, b"worker-1").bytes(), b"thread 72 worker-1");
+        assert_eq!(Title::thread(0, 72, b"worker-1").bytes(), b"thread 72 worker-1");
+        assert_eq!(Title::thread(3, 72, b"").bytes(), b"interpreter 3 thread 72");
     }
 
     #[test]

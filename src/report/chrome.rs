@@ -36,6 +36,8 @@ pub struct Lane {
     seen: bool,
 }
 
+/// No process or thread has a higher number (include/linux/threads.h).
+const PID_MAX_LIMIT: u64 = 4 << 20;
 /// Depth of the frame that stands for a thread, above its process.
 const ROOTS: u32 = 2;
 
@@ -160,10 +162,13 @@ fn common(profile: &Profile, from: u32, to: u32) -> u32 {
     common
 }
 
-/// What the title of a process or thread says: `pid 71 python3 app.py`.
+/// What the title of a process or thread says: `pid 71 python3 app.py`. Of a thread in another interpreter than the first,
+/// which may be a track already, and of one whose id the kernel does not know, the number is none that the kernel gives.
 fn number_and_name(profile: &Profile, root: Frame) -> (u64, &[u8]) {
     let title = profile.function_names(root.function).0;
-    let digits = title.iter().position(u8::is_ascii_digit).unwrap_or(title.len());
-    let (number, name) = leading_decimal(title.get(digits..).unwrap_or_default()).unwrap_or((0, title));
-    (number, if name.is_empty() { title } else { name.trim_ascii_start() })
+    let digits = title.strip_prefix(b"pid ").or_else(|| title.strip_prefix(b"thread "));
+    match leading_decimal(digits.unwrap_or_default()) {
+        Some((number @ 0..=PID_MAX_LIMIT, name)) => (number, name.trim_ascii_start()),
+        _ => (PID_MAX_LIMIT + 1 + u64::from(root.function), title),
+    }
 }

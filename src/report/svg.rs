@@ -120,7 +120,7 @@ fn put_boxes(finished: &mut Finished, samples: u64, height: u64, out: &mut dyn S
             let (file, name) = profile.function_names(frame.function);
             let name = if frame.is_root() { file } else { name };
             let place = [10 * MARGIN + width(start), y(depth), width(count)];
-            put_box(&place, colour(file, name, frame), name, out);
+            put_box(&place, class(file, name, frame), name, out);
         }
     });
 }
@@ -161,7 +161,18 @@ fn attributes(all: &[(&str, u64)], out: &mut dyn Sink) {
     }
 }
 
-/// The class of a box.
-fn colour(file: &[u8], _name: &[u8], _frame: Frame) -> &'static [u8] {
-    if file.is_empty() { b"cs" } else { b"c0" }
+/// The class of a box: its hue tells installed packages, the standard library and all other code apart, its shade one
+/// function from another. What stands for a process, or what we say ourselves, is grey. The script does the same.
+fn class(file: &[u8], name: &[u8], frame: Frame) -> &'static [u8] {
+    let holds = |part: &[u8]| file.windows(part.len()).any(|window| window == part);
+    let kind: &[&[u8]; 4] = match () {
+        () if frame.is_root() => return b"cr",
+        () if file.is_empty() => return b"cs",
+        () if holds(b"-packages/") => &[b"c4", b"c5", b"c6", b"c7"],
+        () if file.starts_with(b"<frozen ") || holds(b"lib/python") || holds(b"lib64/python") => {
+            &[b"c8", b"c9", b"c10", b"c11"]
+        }
+        () => &[b"c0", b"c1", b"c2", b"c3"],
+    };
+    kind[usize::from(name.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte)) % 4)]
 }

@@ -7,6 +7,8 @@ use crate::testing::{profile_storage, zeroed};
 use std::string::String;
 use std::vec::Vec;
 
+mod viewers;
+
 const FACTS: Facts<'static> = Facts {
     title: b"pid 71 python3 app.py",
     version: 0x030d_00f0,

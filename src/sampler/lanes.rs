@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! thread 4711 worker-1
+//! interpreter 2 thread 4712 worker-2
 //! ```
 
 use super::Sampler;
@@ -34,7 +35,7 @@ impl Sampler {
         if let Some(lane) = self.lanes.items().iter().find(is_it) {
             return Some(lane.frame);
         }
-        let frame = self.new_lane(profile, thread);
+        let frame = self.new_lane(profile, thread, id);
         if self.lanes.len() == self.lanes.capacity() {
             self.lanes.truncate(0);
         }
@@ -43,10 +44,13 @@ impl Sampler {
     }
 
     #[inline(never)] // for its buffer
-    fn new_lane(&mut self, profile: &mut Profile, thread: Thread) -> Frame {
+    fn new_lane(&self, profile: &mut Profile, thread: Thread, id: u64) -> Frame {
         let mut buffer = [0; 64];
-        let tid = self.native_id(thread).map_or(0, |tid| tid.as_raw_nonzero().get() as u32);
-        let name = read_of(self.pid, tid, b"comm", &mut buffer).unwrap_or_default();
-        profile.titled(Title::thread(tid.into(), name.trim_ascii_end()).bytes(), THREAD)
+        // Where the kernel's id is not known, Python's own tells it from others.
+        let tid = self.native_id(thread).map(|tid| tid.as_raw_nonzero().get() as u32);
+        let name = tid.map(|tid| read_of(self.pid, tid, b"comm", &mut buffer));
+        let name = name.and_then(Result::ok).unwrap_or_default().trim_ascii_end();
+        let title = Title::thread(thread.interpreter as u64, tid.map_or(id, u64::from), name);
+        profile.titled(title.bytes(), THREAD)
     }
 }

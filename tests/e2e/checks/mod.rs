@@ -10,6 +10,7 @@ mod contract;
 mod deleted;
 mod denied;
 mod ending;
+mod formats;
 mod longtable;
 mod many;
 mod mixed;
@@ -53,7 +54,7 @@ pub enum Extent {
 }
 
 /// All groups, in the order in which they run.
-pub const GROUPS: [Group; 16] = [
+pub const GROUPS: [Group; 17] = [
     Group { name: "blocked", run: blocked::run, on: Extent::Every },
     Group { name: "deleted", run: deleted::run, on: Extent::Every },
     Group { name: "spin", run: spin::run, on: Extent::Every },
@@ -63,6 +64,7 @@ pub const GROUPS: [Group; 16] = [
     Group { name: "many", run: many::run, on: Extent::EachBuild },
     Group { name: "longtable", run: longtable::run, on: Extent::EachBuild },
     Group { name: "calls", run: calls::run, on: Extent::FewVersions },
+    Group { name: "formats", run: formats::run, on: Extent::EachBuild },
     Group { name: "children", run: children::run, on: Extent::FewVersions },
     Group { name: "check", run: check::run, on: Extent::FewVersions },
     Group { name: "ending", run: ending::run, on: Extent::EachBuild },
