@@ -106,8 +106,7 @@ fn put_functions(finished: &Finished, out: &mut dyn Sink) {
     for (id, function) in finished.profile.functions().iter().enumerate() {
         message(5, out, &mut |out| {
             number(1, id as u64 + 1, out);
-            number(2, string(function.name), out);
-            number(3, string(function.name), out);
+            number(2, string(function.name), out); // without a system name, or <module> is taken for one of C++
             number(4, string(function.file), out);
         });
     }

@@ -38,6 +38,10 @@ fn text(name: &[u8]) -> &str {
     str::from_utf8(name).unwrap_or("?")
 }
 
+fn is_number(value: &Value, digits: &str) -> bool {
+    value.as_u64() == digits.parse().ok()
+}
+
 fn parse(run: &Run) -> Result<Value, Trouble> {
     serde_json::from_slice(&run.stdout).map_err(|error| format!("{error}: {}", run.describe()).into())
 }
@@ -63,7 +67,10 @@ fn dump(setting: &Setting, target: &Target, truth: &Truth) -> Checked {
         format!("{} threads", threads.len())
     })?;
     for known in truth.threads.iter().filter(plain) {
-        let frame = |frame: &Frame| serde_json::json!({"file": text(&frame.file), "function": text(&frame.function), "line": frame.line});
+        let frame = |frame: &Frame| {
+            let (file, function) = (text(&frame.file), text(&frame.function));
+            serde_json::json!({"file": file, "function": function, "line": frame.line})
+        };
         let frames: Value = known.frames.iter().map(frame).collect();
         let found = |thread: &&Value| thread["ident"] == known.ident && thread["frames"] == frames;
         let Some(thread) = threads.iter().find(found) else {
@@ -71,11 +78,10 @@ fn dump(setting: &Setting, target: &Target, truth: &Truth) -> Checked {
         };
         // In an interpreter that is not the first one the kernel's number is not known before 3.13.
         let unknown = thread["tid"].is_null() && thread["interpreter"] != 0;
-        let native =
-            known.native.as_ref().is_none_or(|native| unknown || thread["tid"].to_string() == *native);
-        let waits =
-            thread["holds_gil"] == false && thread["state"] == "waiting" && thread["name"].is_string();
-        ensure(native && waits, || format!("{}: {thread}", known.name))?;
+        let native = known.native.as_ref().is_none_or(|native| unknown || is_number(&thread["tid"], native));
+        let named = thread["name"].is_string() || thread["tid"].is_null();
+        let waits = thread["holds_gil"] == false && thread["state"] == "waiting";
+        ensure(native && waits && named, || format!("{}: {thread}", known.name))?;
     }
     Ok(())
 }
@@ -118,7 +124,7 @@ fn tracks(setting: &Setting, target: &Target, truth: &Truth) -> Checked {
     for known in truth.threads.iter().filter(plain) {
         let Some(native) = &known.native else { continue };
         let of = |phase: &'static str| {
-            let is_it = move |event: &&Value| event["ph"] == phase && event["tid"].to_string() == *native;
+            let is_it = move |event: &&Value| event["ph"] == phase && is_number(&event["tid"], native);
             events.iter().filter(is_it).map(|event| event["name"].as_str().unwrap_or_default())
         };
         let name = |frame: &Frame| format!("{} ({})", text(&frame.function), text(&frame.file));
