@@ -147,7 +147,8 @@
     scrollTo(0, down ? 0 : 1e7)
   })();
   S.onmousemove = e => {
-    const b = at(e);
+    // A window that scrolls below a mouse that rests tells of it, too.
+    const b = (e.movementX || e.movementY) && at(e);
     b && b != cur && go(b)
   };
   S.onclick = e => {
