@@ -46,7 +46,8 @@ export class Graph {
     await page.goto(url);
     const colours = await page.evaluate(() => Object.fromEntries(
       [...Array(12).keys(), 's', 'r'].map(c => {
-        const path = document.querySelector('#b').appendChild(document.createElementNS('http://www.w3.org/2000/svg', 'path'));
+        const group = document.querySelector('#b');
+        const path = group.appendChild(document.createElementNS(group.namespaceURI, 'path'));
         path.setAttribute('class', `c${c}`);
         return [`c${c}`, getComputedStyle(path).fill.match(/\d+/g).map(Number)];
       })));
@@ -207,7 +208,9 @@ export class Graph {
         window.scriptTime = (window.scriptTime ?? 0) + performance.now() - begun;
       }, { clocked: true });
       const root = document.documentElement, field = document.querySelector('input');
+      const reset = document.querySelector('button');
       root.onclick = clocked(root.onclick);
+      reset.onclick = clocked(reset.onclick);
       field.oninput = clocked(field.oninput);
     });
     const before = await taken();

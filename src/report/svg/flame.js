@@ -46,11 +46,11 @@
   H.remove();
   I.remove();
 
-  // z: the zoomed box; cur: the one that is pointed at, by mouse or keys; down: the root is at the top; wide: the width of
-  // the window, bh: the height of the bar; seen: how far the window was scrolled when labels were written.
+  // z: the zoomed box; cur: the one that is pointed at, by mouse or keys; down: the root is at the top; wide: the width
+  // of the window; bh: the height of the bar; seen: how far the window was scrolled when labels were written.
   let z = top, cur, down = 1, wide, bh, seen;
   const ruler = add(G, 'text'), letter = (ruler.textContent = 'm'.repeat(99), ruler.getComputedTextLength() / 99),
-    share = (a, b) => (100 * a / b).toFixed(2) + ' %',
+    share = (a, b) => (100 * a / (b || 1)).toFixed(2) + ' %',
     place = b => b.o.f && b.o.f + (b.l > 0 ? ':' + b.l : ''),
 
     go = b => {
@@ -66,7 +66,7 @@
     draw = () => {
       wide = R.clientWidth;
       set(F, { width: wide, height: 999 });
-      const scale = (wide - 20) / z.s, paths = {};
+      const scale = (wide - 20) / (z.s || 1), paths = {};
       let sum = 0;
       for (const b of boxes) {
         const t = Math.max(b.t, z.t), s = Math.min(b.t + b.s, z.t + z.s) - t;
