@@ -25,6 +25,8 @@ const MARGIN: u64 = 10;
 /// Width of the narrowest box, and of the narrowest with a name in it, in tenths of a pixel.
 const NARROWEST: u64 = 10;
 const NARROWEST_LABEL: u64 = 250;
+/// Height of a box, in tenths of a pixel.
+const HEIGHT: u64 = 150;
 /// Height of a level, and of what stands above and below all of them, in pixels.
 const LEVEL: u64 = 16;
 const ABOVE: u64 = 60;
@@ -131,15 +133,16 @@ fn put_box(place: &[u64; 3], class: &[u8], name: &[u8], out: &mut dyn Sink) {
     if width < NARROWEST {
         return;
     }
-    let place = [("x", x), ("y", y), ("width", width), ("height", 10 * (LEVEL - 1))];
-    out.put(b"<rect");
-    attributes(&place, out);
-    out.put(b" class=\"");
+    out.put(b"<path class=\"");
     out.put(class);
-    out.put(b"\"/>\n");
+    for (text, tenths) in [("\" d=\"M", x), (" ", y), ("h", width), ("v", HEIGHT), ("H", x)] {
+        out.put(text.as_bytes());
+        put_tenths(tenths, out);
+    }
+    out.put(b"z\"/>\n");
     if width >= NARROWEST_LABEL {
         out.put(b"<svg"); // which cuts off what does not fit
-        attributes(&place, out);
+        attributes(&[("x", x), ("y", y), ("width", width), ("height", HEIGHT)], out);
         out.put(b"><text x=\"3\" y=\"11\">");
         escape::put(out, Notation::Xml, name.get(..SEEN).unwrap_or(name));
         out.put(b"</text></svg>\n");
@@ -152,12 +155,16 @@ fn attributes(all: &[(&str, u64)], out: &mut dyn Sink) {
         out.put(b" ");
         out.put(name.as_bytes());
         out.put(b"=\"");
-        put_number(tenths / 10, out);
-        if tenths % 10 > 0 {
-            out.put(b".");
-            put_number(tenths % 10, out);
-        }
+        put_tenths(*tenths, out);
         out.put(b"\"");
+    }
+}
+
+fn put_tenths(tenths: u64, out: &mut dyn Sink) {
+    put_number(tenths / 10, out);
+    if tenths % 10 > 0 {
+        out.put(b".");
+        put_number(tenths % 10, out);
     }
 }
 
