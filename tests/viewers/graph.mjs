@@ -92,6 +92,8 @@ export class Graph {
     const { x, y } = await this.place(box, part, zoomed);
     await this.page.mouse.move(x, y + 3);
     await this.page.mouse.move(x, y);
+    // A page hears of it with its next frame.
+    await this.frame.evaluate(() => new Promise(done => requestAnimationFrame(() => setTimeout(done))));
     return this.told();
   }
 

@@ -1,6 +1,6 @@
 // A flame graph in real browsers, from file://, against facts about it that do not come from it.
 //
-//   node svg.mjs GRAPH.svg FACTS.json [FOLDER]      FOLDER: where screenshots go
+//   node svg.mjs GRAPH.svg FACTS.json [FOLDER]      FOLDER: where screenshots go; BROWSERS=chrome for one only
 //
 // FACTS.json: { title, about: [what the second line holds, ...], samples, period (ns, or 0),
 //   boxes: [[depth, file, function, line, samples], ...],      parents first, siblings from left to right; depth from 1
@@ -28,9 +28,9 @@ const target = facts.boxes.filter(b => b.depth > 1 && b.samples < 0.9 * facts.sa
   && facts.boxes.some(c => c.parent == b)).sort((a, b) => b.samples - a.samples)[0];
 assert(target, 'the facts have no box to zoom into');
 const child = facts.boxes.filter(c => c.parent == target).sort((a, b) => b.samples - a.samples)[0];
-/** At most 150 of the boxes that a mouse can hit, from all over. */
-const wide = facts.boxes.filter(b => b.samples / facts.samples * 1000 >= 2);
-const some = wide.filter((_, i) => i % Math.ceil(wide.length / 150) == 0);
+/** At most 60 of the boxes that a mouse can hit, from all over. */
+const wide = facts.boxes.filter(b => b.samples / facts.samples * 1000 >= 4);
+const some = wide.filter((_, i) => i % Math.ceil(wide.length / 60) == 0);
 
 const CHECKS = {
   async 'static boxes'(browser) {
@@ -268,7 +268,7 @@ const CHECKS = {
 };
 
 let browserName;
-for (browserName of ['chrome', 'firefox']) {
+for (browserName of (process.env.BROWSERS ?? 'chrome,firefox').split(',')) {
   const browser = await start(browserName);
   if (!browser) {
     console.log(`skip ${browserName}: not on this machine`);
@@ -291,5 +291,5 @@ for (browserName of ['chrome', 'firefox']) {
   await browser.close();
 }
 fs.rmSync(temporary, { recursive: true });
-console.log(`${sums.passed} passed, ${sums.failed} failed, ${sums.skipped} skipped`);
+console.log(`flame graph: ${sums.passed} passed, ${sums.failed} failed, ${sums.skipped} skipped`);
 process.exit(sums.failed ? 1 : 0);

@@ -27,7 +27,7 @@ const NAMES: [&[u8]; 24] = [
     "\u{202e}right to left\u{200f}".as_bytes(),
     "na\u{ef}ve \u{65e5}\u{672c}\u{8a9e} \u{1f40d}".as_bytes(),
     b" leading and trailing ",
-    b"100 %",
+    b"100%25",
     b"(x)",
     b"__proto__",
     b"",
@@ -45,7 +45,8 @@ fn stacks(profile: &mut Profile, by_thread: bool) -> Vec<(Vec<Frame>, u64)> {
         let depth = 1 + random.below(if i % 50 == 0 { 60 } else { 8 });
         let frames = (0..depth).map(|_| {
             let [file, name] = [0; 2].map(|_| NAMES[random.below(NAMES.len() as u64) as usize]);
-            // A name in brackets and in no file would be ours.
+            // Nothing is called by no name, and a name in brackets in no file would be ours.
+            let name = if name.is_empty() { b"f" } else { name };
             let file = if name == b"(x)" && file.is_empty() { b"x" } else { file };
             let function = profile.function(file, name);
             Frame { function, line: random.below(5) as u32 * 100 }
@@ -93,12 +94,66 @@ fn expected(profile: &Profile, stacks: &[(Vec<Frame>, u64)]) -> String {
     format!("[{}]\n", stacks.join(",\n"))
 }
 
+/// A name as the flame graph's script shows it.
+fn shown(name: &[u8]) -> String {
+    let unit = |unit| match unit {
+        escape::Unit::Char(c) if c.is_control() || "\u{202e}\u{200f}".contains(c) => match u32::from(c) {
+            code @ 0..=0xff => format!("\\\\x{code:02x}"),
+            code => format!("\\\\u{code:04x}"),
+        },
+        escape::Unit::Char(c @ ('"' | '\\')) => format!("\\{c}"),
+        escape::Unit::Char(c) => c.into(),
+        escape::Unit::Byte(byte) => format!("\\\\x{byte:02x}"),
+        escape::Unit::Surrogate(code) => format!("\\\\u{code:04x}"),
+    };
+    format!("\"{}\"", escape::Units::new(name).map(unit).collect::<String>())
+}
+
+/// What a browser has to show of the flame graph: `tests/viewers/svg.mjs` says what the fields mean.
+fn facts(profile: &Profile, stacks: &[(Vec<Frame>, u64)], own: &[(&[u8], u64)]) -> String {
+    type Key<'a> = (&'a [u8], &'a [u8], u32);
+    let key = |frame: &Frame| -> Key<'_> {
+        let (file, name) = profile.function_names(frame.function);
+        (file, name, frame.line)
+    };
+    let counted = stacks.iter().map(|(frames, count)| (frames.iter().map(key).collect(), *count));
+    let mut all: Vec<(Vec<Key<'_>>, u64)> = counted.collect();
+    all.extend(own.iter().map(|(name, count)| ([(&b""[..], *name, 0)].to_vec(), *count)));
+    all.sort();
+    let mut boxes = Vec::new();
+    for at in 0..all.len() {
+        for depth in 1..=all[at].0.len() {
+            let path = &all[at].0[..depth];
+            if at == 0 || !all[at - 1].0.starts_with(path) {
+                let samples: u64 =
+                    all.iter().filter(|(stack, _)| stack.starts_with(path)).map(|(_, n)| n).sum();
+                let (file, name, line) = path[depth - 1];
+                boxes.push(format!("[{depth},{},{},{line},{samples}]", shown(file), shown(name)));
+            }
+        }
+    }
+    let total: u64 = all.iter().map(|(_, count)| count).sum();
+    let found = all
+        .iter()
+        .filter(|(stack, _)| stack.iter().any(|(file, name, _)| [*file, *name].contains(&&b"app.py"[..])));
+    let share = found.map(|(_, count)| count).sum::<u64>() as f64 * 100.0 / total as f64;
+    format!(
+        "{{\"title\":\"pid 71 python3 app.py\",\"about\":[\"Python 3.13.0\",\"{total} samples\",\"17 idle\",\"5 failed\"],\
+        \"samples\":{total},\"period\":1000000,\"searches\":[[\"^app[.]py$\",{share:.2}]],\n\"boxes\":[{}]}}\n",
+        boxes.join(",\n")
+    )
+}
+
 /// The profile in `format`, and what is expected of it.
 fn make(format: Format) -> (Vec<u8>, String, u64) {
     let mut profile = Profile::new(profile_storage(1024, 1 << 14, 64));
     reserve(&mut profile);
     let stacks = stacks(&mut profile, format.by_thread());
     let expected = expected(&profile, &stacks);
+    if let (Format::Svg, Ok(directory)) = (format, env::var("PYFLAME_VIEWERS")) {
+        let facts = facts(&profile, &stacks, &[(b"(idle)", 17), (b"(failed)", 5)]);
+        fs::write(Path::new(&directory).join("svg.facts"), facts).unwrap();
+    }
     let total: u64 = stacks.iter().map(|(_, count)| count).sum();
     let mut bytes = Vec::new();
     if format.is_timed() {

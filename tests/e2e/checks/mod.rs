@@ -64,7 +64,7 @@ pub const GROUPS: [Group; 17] = [
     Group { name: "many", run: many::run, on: Extent::EachBuild },
     Group { name: "longtable", run: longtable::run, on: Extent::EachBuild },
     Group { name: "calls", run: calls::run, on: Extent::FewVersions },
-    Group { name: "formats", run: formats::run, on: Extent::EachBuild },
+    Group { name: "formats", run: formats::run, on: Extent::FewVersions },
     Group { name: "children", run: children::run, on: Extent::FewVersions },
     Group { name: "check", run: check::run, on: Extent::FewVersions },
     Group { name: "ending", run: ending::run, on: Extent::EachBuild },
