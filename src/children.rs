@@ -135,7 +135,10 @@ impl<'a> Family<'a> {
             };
             let given_up = self.processes.is_empty() || self.due >= began.saturating_add(patience);
             if given_up || self.session.sleep(self.due, self.samplers) {
-                return Err(error);
+                return Err(match error {
+                    Error::NotPython(pid) if !all => Error::Alone(pid),
+                    error => error,
+                });
             }
         }
     }

@@ -206,6 +206,10 @@ fn of_a_command(setting: &Setting) -> Checked {
 /// Where there is no Python at all, that is said.
 fn none(setting: &Setting) -> Checked {
     let target = Target::other("sh", &["-c", "sleep 40; true"])?;
-    setting.profiler.run(&format!("-C -s 0.2 {}", target.pid()))?.has_refused("has no CPython")?;
-    setting.profiler.run(&format!("-C -d {}", target.pid()))?.has_refused("has no CPython")
+    for mode in ["-s 0.2", "-d"] {
+        let run = setting.profiler.run(&format!("-C {mode} {}", target.pid()))?;
+        run.has_refused("has no CPython")?;
+        ensure(!run.errors().contains("-C"), || format!("a hint at what was given: {}", run.describe()))?;
+    }
+    Ok(())
 }
