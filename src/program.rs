@@ -85,8 +85,8 @@ fn observe<'a>(process: &Process, options: &Options<'a>) -> Result<i32, Error<'a
     let file = early.map_or_else(|| open(options), Ok)?;
     if options.action == Action::Check {
         let mut out = Output::new(file);
-        family.check(&mut out);
-        return finish(options, &mut out);
+        let any = family.check(&mut out);
+        return finish(options, &mut out).map(|_| i32::from(!any));
     }
     if options.action == Action::Dump {
         let mut out = Output::new(file);

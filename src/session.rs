@@ -65,11 +65,16 @@ impl Session {
         Session { pid, ours, identity, images, signals, status: None, asked_to_end: false, attend: 0 }
     }
 
-    /// The memory and the interpreter of a process, as they are now.
+    /// The memory and the interpreter of a process, as they are now. `tid`: its first thread, or another if that has ended.
     #[inline(never)] // for its frame, in which every address takes longer instructions
-    pub fn find(&mut self, pid: Pid, abi: Option<u16>) -> Result<(Remote, Interpreter), Error<'static>> {
-        let remote = target::open(pid)?;
-        self.images.read(pid).map_err(|_| Error::Denied(pid))?;
+    pub fn find(
+        &mut self,
+        pid: Pid,
+        tid: Pid,
+        abi: Option<u16>,
+    ) -> Result<(Remote, Interpreter), Error<'static>> {
+        let remote = target::open(tid).ok_or(Error::Denied(pid))?;
+        self.images.read(tid).map_err(|_| Error::Denied(pid))?;
         let interpreter = locate(pid, &remote, &self.images, abi)?;
         Ok((remote, interpreter))
     }

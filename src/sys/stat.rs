@@ -1,7 +1,7 @@
 //! What `/proc` says of a process in `stat` and `status` (proc_pid_stat(5), proc_pid_status(5)), as numbers; and whether
 //! a process still is the one that it was.
 
-use super::proc::read_of;
+use super::proc::{Path, numbers, read_of};
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 
@@ -42,6 +42,21 @@ impl Stat {
     /// Whether none of its threads runs any more.
     pub fn is_over(&self) -> bool {
         self.has_ended() && self.threads < 2
+    }
+
+    /// By which number process `pid`, whose `stat` this is, can be looked at: its own, or where the first thread has ended
+    /// that of another one, if there is any. A thread that ends gives up the memory with which the others go on: from then
+    /// on `process_vm_readv` says ESRCH for its number, and its `maps`, `exe` and `cmdline` are empty.
+    pub fn living(&self, pid: Pid) -> Pid {
+        let mut found = pid;
+        if self.has_ended() && self.threads > 1 {
+            let _ = numbers(&Path::new(pid, &[b"task"]), &mut |number| {
+                let tid = Pid::from_raw(number as i32).filter(|_| found == pid);
+                let lives = |&tid: &Pid| Stat::read(tid).is_ok_and(|stat| !stat.has_ended());
+                found = tid.filter(lives).unwrap_or(found);
+            });
+        }
+        found
     }
 
     /// Whether it was forked and has not called `exec` since (PF_FORKNOEXEC).

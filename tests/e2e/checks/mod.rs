@@ -11,6 +11,7 @@ mod deleted;
 mod denied;
 mod ending;
 mod formats;
+mod leaderless;
 mod longtable;
 mod many;
 mod mixed;
@@ -54,7 +55,7 @@ pub enum Extent {
 }
 
 /// All groups, in the order in which they run.
-pub const GROUPS: [Group; 17] = [
+pub const GROUPS: [Group; 18] = [
     Group { name: "blocked", run: blocked::run, on: Extent::Every },
     Group { name: "deleted", run: deleted::run, on: Extent::Every },
     Group { name: "spin", run: spin::run, on: Extent::Every },
@@ -69,6 +70,7 @@ pub const GROUPS: [Group; 17] = [
     Group { name: "check", run: check::run, on: Extent::FewVersions },
     Group { name: "ending", run: ending::run, on: Extent::EachBuild },
     Group { name: "becoming", run: becoming::run, on: Extent::FewVersions },
+    Group { name: "leaderless", run: leaderless::run, on: Extent::FewVersions },
     Group { name: "signals", run: ending::signals, on: Extent::One },
     Group { name: "denied", run: denied::run, on: Extent::One },
     Group { name: "contract", run: contract::run, on: Extent::One },
