@@ -44,8 +44,8 @@ fn switches(setting: &Setting, again: bool) -> Checked {
     let folded = read(&run)?;
     let (before, after) = (samples_of(&folded, "before"), samples_of(&folded, "compute"));
     ensure(before >= 20 && (after >= 50) == again, || format!("{before}, {after}: {}", run.describe()))?;
-    // A sample here and there can meet a process that is neither.
-    ensure(folded.failed <= 10, || format!("{} failed", folded.failed))
+    // The names in the last 15 samples before can no longer be proven, and some meet a process that is neither.
+    ensure(folded.failed <= 25, || format!("{} failed", folded.failed))
 }
 
 /// The interpreter is no more, the process is: idle, not garbage.
