@@ -1,9 +1,8 @@
-//! What `/proc` says of a process in `stat` and `status` (proc_pid_stat(5), proc_pid_status(5)), as numbers; and whether
-//! a process still is the one that it was.
+//! What `/proc` says of a process in `stat` and `status` (proc_pid_stat(5), proc_pid_status(5)), as numbers.
 
 use super::proc::{Path, numbers, read_of};
 use rustix::io::Errno;
-use rustix::process::{Pid, test_kill_process};
+use rustix::process::Pid;
 
 /// Fields of `stat`; what could not be read is 0.
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
@@ -100,32 +99,6 @@ pub fn number(line: &[u8], radix: u32, index: usize) -> u64 {
     sum
 }
 
-/// A process by more than its number, which another one may get when it has ended: by its start, too. That another one
-/// starts in the same clock tick of 10 ms would take all numbers to be used up in that.
-pub struct Identity {
-    pid: Pid,
-    /// 0: not looked at yet.
-    start: u64,
-}
-
-impl Identity {
-    /// The process that has this number when it is first asked for.
-    pub fn of(pid: Pid) -> Identity {
-        Identity { pid, start: 0 }
-    }
-
-    /// Whether it has ended, its parent may have collected it or not.
-    pub fn has_ended(&mut self) -> bool {
-        let Ok(stat) = Stat::read(self.pid) else {
-            return test_kill_process(self.pid) == Err(Errno::SRCH);
-        };
-        if self.start == 0 {
-            self.start = stat.start;
-        }
-        stat.start != self.start || stat.is_over()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,20 +142,5 @@ mod tests {
         for end in 0..status.len() {
             let _ = number(line(&status[..end], b"\nNSpid:\t"), 10, 3);
         }
-    }
-
-    #[test]
-    fn a_process_is_known_by_its_start() {
-        let us = rustix::process::getpid();
-        let mut identity = Identity::of(us);
-        assert!(!identity.has_ended() && !identity.has_ended());
-        assert!(Identity { start: identity.start + 1, ..identity }.has_ended());
-        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
-        let mut identity = Identity::of(Pid::from_raw(child.id() as i32).unwrap());
-        assert!(!identity.has_ended());
-        child.kill().unwrap();
-        while !identity.has_ended() {} // a zombie
-        child.wait().unwrap();
-        assert!(identity.has_ended());
     }
 }

@@ -2,9 +2,10 @@
 //! interpreter; and looks that come before there is one.
 
 use super::{Setting, read};
+use crate::profiler::Running;
 use crate::stacks::Folded;
 use crate::target::Target;
-use crate::verdict::{Checked, Score, Trouble, ensure};
+use crate::verdict::{Checked, Score, Trouble, ensure, patiently};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -20,8 +21,47 @@ pub fn run(setting: &Setting, score: &mut Score) -> Checked {
     score.enter("becoming: finished before", finished(setting));
     score.enter("becoming: threads that end", short_lived(setting));
     score.enter("becoming: looked at from the start", early(setting));
-    score.enter("becoming: another process of the same number", reused(setting));
+    for (name, errno) in
+        [("its descriptor", None), ("its start", Some("38")), ("its start, EPERM", Some("1"))]
+    {
+        score.enter(&format!("becoming: ended, known by {name}"), patiently(|| told_by(setting, errno)));
+        let name = format!("becoming: another process of the same number, known by {name}");
+        score.enter(&name, reused(setting, errno));
+    }
     Ok(())
+}
+
+/// Starts the profiler; with an errno, below a filter by which there is no descriptor of another process (pidfd_open(2)).
+fn start_without(setting: &Setting, errno: Option<&str>, words: &str) -> Result<Running, Trouble> {
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/confine.py");
+    let (python, program) = (setting.python.path.to_string_lossy(), program.to_string_lossy());
+    let filter = format!("pidfd={}", errno.unwrap_or_default());
+    let wrapper = [&*python, &program, &filter];
+    let running = setting.profiler.start_in(if errno.is_some() { &wrapper } else { &[] }, words)?;
+    let is_it = || fs::read_link(format!("/proc/{}/exe", running.pid()));
+    let started = Instant::now();
+    while is_it()? != setting.profiler.path.canonicalize()? {
+        ensure(started.elapsed() < Duration::from_secs(20), || "the profiler is not started".into())?;
+    }
+    thread::sleep(Duration::from_millis(300));
+    let descriptors = fs::read_dir(format!("/proc/{}/fd", running.pid()))?.flatten();
+    let links = descriptors.filter_map(|entry| fs::read_link(entry.path()).ok());
+    let links: Vec<_> = links.map(|link| link.to_string_lossy().into_owned()).collect();
+    let has = links.iter().any(|link| link.contains("pidfd"));
+    ensure(has != errno.is_some(), || format!("with a filter of {errno:?} these are open: {links:?}"))?;
+    Ok(running)
+}
+
+/// The end is noticed in the middle of a long sleep, with a descriptor of the process and without.
+fn told_by(setting: &Setting, errno: Option<&str>) -> Checked {
+    let mut target = setting.start_busy("ending.py", &["60"])?;
+    let running = start_without(setting, errno, &format!("-V -s 30 -r 20 {}", target.pid()))?;
+    target.signal("KILL")?;
+    let killed = Instant::now();
+    let run = running.finish()?;
+    let late = killed.elapsed();
+    ensure(late < SOON / 10, || format!("ended {late:?} after the target: {}", run.describe()))?;
+    ensure(read(&run)?.total() == 1 && target.ended().is_some(), || run.describe())
 }
 
 /// The samples in which a function of this name is.
@@ -117,15 +157,14 @@ impl Drop for Started {
     }
 }
 
-/// The target ends and another Python gets its number before the next sample: that is noticed at the next look at what
-/// the process is, half a second later at most, even where all that is read is at the same addresses in both.
-fn reused(setting: &Setting) -> Checked {
-    const MOST: u64 = 28; // half a second of samples, and a bit
+/// The target ends and another Python gets its number before the next sample: that is noticed at the next look whether
+/// the process has ended, a tenth of a second later at most, even where all that is read is at the same addresses in both.
+fn reused(setting: &Setting, errno: Option<&str>) -> Checked {
+    const MOST: u64 = 8; // a tenth of a second of samples, and a bit
     const NEWCOMER: &str = "def newcomer():\n  while True: pass\nnewcomer()";
     let mut target = setting.start_busy("ending.py", &["60"])?;
     let pid = target.pid();
-    let running = setting.profiler.start(&format!("-V -s 4 -r 0.02 {pid}"))?;
-    thread::sleep(Duration::from_millis(300));
+    let running = start_without(setting, errno, &format!("-V -s 4 -r 0.02 {pid}"))?;
     target.signal("KILL")?;
     while target.ended().is_none() {}
     let ended = Instant::now();
