@@ -218,6 +218,15 @@ impl<'a> Family<'a> {
             self.remarks.note(sampler);
         }
         self.remarks.left_out += self.crowd;
+        let mut index = 0;
+        while let Some(process) = self.processes.get_mut(index) {
+            index += 1;
+            let lives = |&pid: &Pid| Stat::read(pid).is_ok_and(|stat| !stat.is_ending());
+            if let Some(pid) = process.pid.filter(|_| process.denied).filter(lives) {
+                self.remarks.leave_out(process);
+                self.remarks.denied = Some(pid);
+            }
+        }
         self.remarks
     }
 
@@ -344,6 +353,7 @@ impl<'a> Family<'a> {
             self.session.find(pid, tid, self.options.abi)
         };
         let sampler = sampler(self.samplers, process);
+        process.denied = matches!(found, Err(Error::Denied(_)));
         let error = match found {
             Ok((remote, interpreter)) => {
                 if let Some(sampler) = sampler {

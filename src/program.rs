@@ -183,6 +183,9 @@ fn remark(options: &Options<'_>, remarks: &Remarks, profile: &Profile, facts: &F
         put_number(remarks.left_out, &mut words);
         words.put(b"\n");
     }
+    if let Some(pid) = remarks.denied {
+        explain(&Error::Denied(pid), &mut words);
+    }
     if options.verbose || sys::is_terminal(stderr()) {
         words.put(b"pyflame: ");
         put_counts(&profile.counts, facts.elapsed, &mut words);

@@ -38,6 +38,11 @@ impl Stat {
         matches!(self.state, b'Z' | b'X')
     }
 
+    /// Whether it has ended or is about to: it may have no memory any more (PF_EXITING).
+    pub fn is_ending(&self) -> bool {
+        self.has_ended() || self.flags & 0x4 != 0
+    }
+
     /// Whether none of its threads runs any more.
     pub fn is_over(&self) -> bool {
         self.has_ended() && self.threads < 2
