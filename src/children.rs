@@ -136,8 +136,12 @@ impl<'a> Family<'a> {
             };
             let given_up = self.processes.is_empty() || self.due >= began.saturating_add(patience);
             if given_up || self.session.sleep(self.due, self.samplers) {
+                let number = pid.as_raw_nonzero().get() as u64;
                 return Err(match error {
-                    Error::NotPython(pid) if !all => Error::Alone(pid),
+                    // It has ended, and nothing is left to be seen of why it could not be read.
+                    Error::Denied(_) if ours && all => Error::NotPython(number),
+                    Error::Denied(_) if ours => Error::Alone(number),
+                    Error::NotPython(_) if !all => Error::Alone(number),
                     error => error,
                 });
             }

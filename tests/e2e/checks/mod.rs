@@ -7,6 +7,7 @@ mod check;
 mod children;
 mod churn;
 mod closing;
+mod command;
 mod contract;
 mod deleted;
 mod denied;
@@ -56,7 +57,7 @@ pub enum Extent {
 }
 
 /// All groups, in the order in which they run.
-pub const GROUPS: [Group; 19] = [
+pub const GROUPS: [Group; 20] = [
     Group { name: "blocked", run: blocked::run, on: Extent::Every },
     Group { name: "deleted", run: deleted::run, on: Extent::Every },
     Group { name: "spin", run: spin::run, on: Extent::Every },
@@ -68,6 +69,7 @@ pub const GROUPS: [Group; 19] = [
     Group { name: "calls", run: calls::run, on: Extent::FewVersions },
     Group { name: "formats", run: formats::run, on: Extent::EachBuild },
     Group { name: "children", run: children::run, on: Extent::FewVersions },
+    Group { name: "command", run: command::run, on: Extent::FewVersions },
     Group { name: "closing", run: closing::run, on: Extent::FewVersions },
     Group { name: "check", run: check::run, on: Extent::FewVersions },
     Group { name: "ending", run: ending::run, on: Extent::EachBuild },
