@@ -15,11 +15,15 @@ use std::{fs, thread};
 const SOON: Duration = Duration::from_secs(2);
 
 pub fn run(setting: &Setting, score: &mut Score) -> Checked {
-    score.enter("becoming: the same interpreter", switches(setting, true));
-    score.enter("becoming: a program without one", switches(setting, false));
+    score.enter("becoming: the same interpreter", switches(setting, true, "go"));
+    score.enter("becoming: the same, by another thread", switches(setting, true, "thread:go"));
+    score.enter("becoming: a program without one", switches(setting, false, "go"));
     score.enter("becoming: finished while sampled", finishes(setting));
     score.enter("becoming: finished before", finished(setting));
     score.enter("becoming: threads that end", short_lived(setting));
+    for mode in ["--blocking", "--threads --blocking"] {
+        score.enter(&format!("becoming: fork, vfork and threads, {mode}"), spawning(setting, mode));
+    }
     score.enter("becoming: looked at from the start", early(setting));
     for (name, errno) in
         [("its descriptor", None), ("its start", Some("38")), ("its start, EPERM", Some("1"))]
@@ -70,12 +74,12 @@ fn samples_of(folded: &Folded, name: &str) -> u64 {
 }
 
 /// The target calls `exec`; what was sampled before is kept, and what comes after is sampled, too.
-fn switches(setting: &Setting, again: bool) -> Checked {
+fn switches(setting: &Setting, again: bool, when: &str) -> Checked {
     let programs = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs");
     let (ending, python) = (programs.join("ending.py"), setting.python.path.display().to_string());
     let ending = ending.display().to_string();
     let next: &[&str] = if again { &[&python, &ending, "again", "1"] } else { &["/bin/sleep", "1"] };
-    let target = setting.start_busy("switching.py", &[&["go"], next].concat())?;
+    let target = setting.start_busy("switching.py", &[&[when], next].concat())?;
     let running = setting.profiler.start(&format!("-V -s 30 {}", target.pid()))?;
     thread::sleep(Duration::from_millis(600));
     fs::write(target.file("go"), "")?;
@@ -137,6 +141,20 @@ fn early(setting: &Setting) -> Checked {
         ensure(computing >= 5, || format!("after {delay:?}: {}", run.describe()))?;
     }
     Ok(())
+}
+
+/// Children that are forked, in the same memory, too, and new threads come to be and work as if nobody stopped anyone.
+fn spawning(setting: &Setting, mode: &str) -> Checked {
+    let mut target = setting.start_busy("spawning.py", &[])?;
+    let run = setting.profiler.run(&format!("-V {mode} -s 2 {}", target.pid()))?;
+    let folded = read(&run)?;
+    ensure(samples_of(&folded, "compute") >= 100 && run.errors().contains(" stops"), || run.describe())?;
+    target.undisturbed()?;
+    fs::write(target.file("ready.ask"), "")?;
+    let counts = target.wait_for("ready.counts")?;
+    let rows: Vec<Vec<&str>> = counts.lines().map(|line| line.split(' ').collect()).collect();
+    let right = |row: &Vec<&str>| row.len() == 3 && row[1] != "0" && row[2] == "0";
+    ensure(rows.len() == 3 && rows.iter().all(right), || format!("{counts}: {}", run.describe()))
 }
 
 /// That a thread is about to end when it is to be stopped is no reason to stop nobody any more.
