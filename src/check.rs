@@ -8,24 +8,27 @@
 //! ```
 
 use crate::denial::{self, Refused};
+use crate::locate::Interpreter;
 use crate::program::put_interpreter;
 use crate::report::{Sink, escape, put_number};
-use crate::sampler::Sampler;
 use crate::sys::ptrace;
+use crate::sys::remote::Remote;
 use crate::sys::stat::Stat;
 use crate::target::Images;
+use rustix::process::Pid;
 
-/// Writes what was found in the process of `sampler`, which has these `images`, and whether its threads may be stopped.
-pub fn write(sampler: &Sampler, images: &Images, out: &mut dyn Sink) {
-    let (pid, interpreter) = (sampler.pid(), sampler.interpreter());
-    put_interpreter(interpreter, sampler.remote(), out);
+/// Writes what was found in a process, which has these `images`, and whether its threads may be stopped.
+pub fn write(pid: Pid, remote: &Remote, interpreter: &Interpreter, images: &Images, out: &mut dyn Sink) {
+    put_interpreter(interpreter, remote, out);
     out.put(b"in ");
     escape::put(out, escape::Notation::FoldedFile, images.path(&interpreter.image));
     out.put(b"\nthreads: ");
-    let stat = Stat::read(pid).unwrap_or_default();
-    put_number(stat.threads, out);
+    let tid = remote.pid();
+    let stat = Stat::read(tid).unwrap_or_default();
+    // A first thread that has ended is counted by the kernel as long as there are others.
+    put_number(stat.threads.wrapping_sub((tid != pid).into()), out);
     // One that stands still for job control (state T) would have to be woken, and to stop again, to be let go.
-    if (stat.state != b'T' || ptrace::is_filtered()) && ptrace::may_stop(pid) != 0 {
+    if (stat.state != b'T' || ptrace::is_filtered()) && ptrace::may_stop(tid) != 0 {
         out.put(b", none may be stopped: ");
         denial::put(pid, Refused::Stopping, out);
         return out.put(b"\nIt can be profiled as with --nonblocking\n");

@@ -14,11 +14,12 @@ mod process;
 use crate::check;
 use crate::cli::{Action, Options};
 use crate::dump::{Dump, Style};
-use crate::error::Error;
+use crate::error::{Error, explain};
 use crate::locate::Interpreter;
 use crate::profile::Profile;
 use crate::program::say_found;
 use crate::report::Sink;
+use crate::report::escape::{self, Notation};
 use crate::report::timeline::Timeline;
 use crate::sampler::{Choice, Sampled, Sampler};
 use crate::session::{Schedule, Session};
@@ -135,7 +136,14 @@ impl<'a> Family<'a> {
             };
             let given_up = self.processes.is_empty() || self.due >= began.saturating_add(patience);
             if given_up || self.session.sleep(self.due, self.samplers) {
-                return Err(error);
+                let number = pid.as_raw_nonzero().get() as u64;
+                return Err(match error {
+                    // It has ended, and nothing is left to be seen of why it could not be read.
+                    Error::Denied(_) if ours && all => Error::NotPython(number),
+                    Error::Denied(_) if ours => Error::Alone(number),
+                    Error::NotPython(_) if !all => Error::Alone(number),
+                    error => error,
+                });
             }
         }
     }
@@ -178,17 +186,34 @@ impl<'a> Family<'a> {
         let mut all = true;
         for process in self.processes.items() {
             let (Some(pid), Some(sampler)) = (process.pid, sampler(self.samplers, process)) else { continue };
-            all &= dump.put(title_of(pid).bytes(), self.options.children, sampler, profile);
+            let title = title_of(pid, sampler.remote().pid());
+            all &= dump.put(title.bytes(), self.options.children, sampler, profile);
         }
         dump.finish();
         all
     }
 
-    /// Writes what was found, and whether threads may be stopped.
-    pub fn check(&mut self, out: &mut dyn Sink) {
-        if let Some(sampler) = self.samplers.iter().flatten().next() {
-            check::write(sampler, self.session.images(), out);
+    /// Writes what was found in each process, and whether its threads may be stopped, or why it cannot be profiled; with
+    /// children each below its title. False when none can be.
+    pub fn check(&mut self, out: &mut dyn Sink) -> bool {
+        let (mut between, mut any) = (b"".as_slice(), false);
+        for process in self.processes.items() {
+            let Some(pid) = process.pid else { continue };
+            let tid = Stat::read(pid).unwrap_or_default().living(pid);
+            out.put(core::mem::replace(&mut between, b"\n"));
+            if self.options.children {
+                escape::put(out, Notation::FoldedFile, title_of(pid, tid).bytes());
+                out.put(b"\n");
+            }
+            match self.session.find(pid, tid, self.options.abi) {
+                Ok((remote, interpreter)) => {
+                    any = true;
+                    check::write(pid, &remote, &interpreter, self.session.images(), out);
+                }
+                Err(error) => explain(&error, out),
+            }
         }
+        any
     }
 
     /// What there is to say.
@@ -197,6 +222,15 @@ impl<'a> Family<'a> {
             self.remarks.note(sampler);
         }
         self.remarks.left_out += self.crowd;
+        let mut index = 0;
+        while let Some(process) = self.processes.get_mut(index) {
+            index += 1;
+            let lives = |&pid: &Pid| Stat::read(pid).is_ok_and(|stat| !stat.is_ending());
+            if let Some(pid) = process.pid.filter(|_| process.denied).filter(lives) {
+                self.remarks.leave_out(process);
+                self.remarks.denied = Some(pid);
+            }
+        }
         self.remarks
     }
 
@@ -286,16 +320,17 @@ impl<'a> Family<'a> {
             return None;
         };
         process.started = stat.start;
-        let program = executable_id(pid);
+        let tid = stat.living(pid);
+        let program = executable_id(tid);
         let changed = core::mem::replace(&mut process.program, program) != program;
         if changed {
             (process.due, process.pause) = (0, FIRST_PAUSE);
         }
         if clock::now() >= process.due {
             if changed || process.place == 0 {
-                self.find(&mut process, pid, stat, profile);
+                self.find(&mut process, (pid, tid), stat, profile);
             }
-            self.entitle(&mut process, pid, profile);
+            self.entitle(&mut process, (pid, tid), profile);
             self.due = self.due.min(process.due);
             *self.processes.get_mut(index)? = process;
         }
@@ -311,16 +346,18 @@ impl<'a> Family<'a> {
         self.processes.swap_remove(index);
     }
 
-    /// Looks for an interpreter, and for a sampler.
+    /// Looks for an interpreter, and for a sampler. `tid`: the first thread, or another if that has ended.
     #[inline(never)] // what it calls has a large frame, in which every address takes longer instructions
-    fn find(&mut self, process: &mut Process, pid: Pid, stat: Stat, profile: &mut Profile) {
+    fn find(&mut self, process: &mut Process, (pid, tid): (Pid, Pid), stat: Stat, profile: &mut Profile) {
         let parent = Pid::from_raw(stat.parent as i32).filter(|_| stat.is_forked());
-        let found = if parent.is_some_and(|parent| children::share_memory(parent, pid)) {
+        let parent = parent.and_then(|parent| Some(Stat::read(parent).ok()?.living(parent)));
+        let found = if parent.is_some_and(|parent| children::share_memory(parent, tid)) {
             Err(Error::NotPython(stat.parent)) // what runs there is the parent's
         } else {
-            self.session.find(pid, self.options.abi)
+            self.session.find(pid, tid, self.options.abi)
         };
         let sampler = sampler(self.samplers, process);
+        process.denied = matches!(found, Err(Error::Denied(_)));
         let error = match found {
             Ok((remote, interpreter)) => {
                 if let Some(sampler) = sampler {
@@ -357,7 +394,7 @@ impl<'a> Family<'a> {
     ) -> Option<&mut Sampler> {
         if self.error.take().is_some() {
             self.remarks.version = interpreter.version;
-            self.title = title_of(pid);
+            self.title = title_of(pid, remote.pid());
         }
         say_found(pid, interpreter, &remote, self.options.verbose);
         let is_free =
@@ -386,7 +423,7 @@ impl<'a> Family<'a> {
 
     /// What the command line says now stands below all stacks of a process, also those of before. When to look again.
     #[inline(never)] // for its buffers
-    fn entitle(&mut self, process: &mut Process, pid: Pid, profile: &mut Profile) {
+    fn entitle(&mut self, process: &mut Process, (pid, tid): (Pid, Pid), profile: &mut Profile) {
         process.due = clock::now() + process.pause;
         process.pause *= 2;
         match sampler(self.samplers, process) {
@@ -394,7 +431,7 @@ impl<'a> Family<'a> {
             Some(_) if self.ways == Ways::Alone && !self.choice.by_thread => process.due = Nanos::MAX,
             // It may get its title late. Each that it gets takes room, so they are asked for ever more seldom.
             Some(sampler) => {
-                profile.entitle(&mut process.root, title_of(pid).bytes());
+                profile.entitle(&mut process.root, title_of(pid, tid).bytes());
                 sampler.set_root(Some(process.root));
             }
         }
@@ -403,8 +440,8 @@ impl<'a> Family<'a> {
 
 /// What the command line of a process says.
 #[inline(never)] // for its buffer
-fn title_of(pid: Pid) -> Title {
+fn title_of(pid: Pid, tid: Pid) -> Title {
     let mut buffer = [0; 1024];
-    let words = read_of(pid, 0, b"cmdline", &mut buffer).unwrap_or_default();
+    let words = read_of(tid, 0, b"cmdline", &mut buffer).unwrap_or_default();
     Title::new(pid.as_raw_nonzero().get() as u64, words)
 }

@@ -39,8 +39,6 @@ enum Cause {
     Hidden,
     /// It has exited: its parent.
     Zombie,
-    /// Its first thread has ended, others go on.
-    LeaderEnded,
     /// It is a kernel thread.
     Kernel,
     /// It runs, or ran, as another user or group: its effective ones and ours.
@@ -122,6 +120,8 @@ pub enum Refused {
 #[inline(never)] // its buffers are large
 pub fn put(pid: Pid, refused: Refused, out: &mut dyn Sink) {
     let (mut ours, mut theirs) = ([0; STATUS], [0; STATUS]);
+    // Of a first thread that has ended nothing of this is to be seen.
+    let pid = Stat::read(pid).map_or(pid, |stat| stat.living(pid));
     let sight = Sight::new(pid, &mut ours, &mut theirs);
     words::put(decide(&sight, refused), &sight, out);
 }
@@ -138,7 +138,6 @@ fn decide(facts: &impl Facts, refused: Refused) -> Cause {
         };
     };
     match () {
-        () if stat.has_ended() && stat.threads > 1 => Cause::LeaderEnded,
         () if stat.has_ended() => Cause::Zombie,
         () if stat.is_kernel() => Cause::Kernel,
         () if refused == Refused::Reading => reading(facts),

@@ -24,6 +24,7 @@ use crate::report::json::{put_field, put_string, separate};
 use crate::report::{Sink, put_number, put_version};
 use crate::sampler::Sampler;
 use crate::sys::proc::read_of;
+use crate::target::state;
 use rustix::process::Pid;
 
 /// How stacks are shown.
@@ -211,8 +212,11 @@ fn facts<'a>(sampler: &Sampler, index: usize, buffer: &'a mut [u8]) -> Option<Fa
     let state: &[u8] = match tid {
         _ if thread.running => b"running",
         Some(tid) if sampler.waits_for_gil(tid) => b"waiting for the GIL",
-        Some(tid) if crate::target::on_processor(sampler.pid(), tid) => b"running without the GIL",
-        _ => b"waiting",
+        tid => match tid.map_or(0, |tid| state(sampler.pid(), tid)) {
+            b'R' => b"running without the GIL",
+            b'Z' => b"ended", // without telling the interpreter
+            _ => b"waiting",
+        },
     };
     let name = tid.map(|tid| read_of(sampler.pid(), tid.as_raw_nonzero().get() as u32, b"comm", buffer));
     let name = name.and_then(Result::ok).unwrap_or_default();

@@ -21,6 +21,8 @@ pub enum Error<'a> {
     Bits32(u64),
     /// No interpreter was found in it.
     NotPython(u64),
+    /// The same, and its children were not looked at.
+    Alone(u64),
     /// An interpreter was found, but no layout fits it: PY_VERSION_HEX, or 0.
     Version(u64, u64),
     /// An interpreter was found, but its threads could not be read.
@@ -80,10 +82,13 @@ fn words(error: &Error<'_>, out: &mut dyn Sink) {
                 b"Target ELF file has EI_CLASS ELFCLASS32: PID % runs 32-bit code, only 64-bit is supported";
             say_pid(out, text, pid);
         }
-        Error::NotPython(pid) => {
+        Error::NotPython(pid) | Error::Alone(pid) => {
             let text = b"Failed to locate libpython: PID % has no CPython interpreter in its executable \
-                or its libraries; -C looks at its children, too";
+                or its libraries";
             say_pid(out, text, pid);
+            if matches!(error, Error::Alone(_)) {
+                out.put(b"; -C looks at its children, too");
+            }
         }
         Error::Version(pid, hex) => explain_version(pid, hex, out),
         Error::NoThreads(pid) => {
@@ -161,5 +166,31 @@ pub fn errno_name(errno: Errno) -> &'static [u8] {
         Errno::BADF => b"Bad file descriptor (EBADF)",
         Errno::NOEXEC => b"Exec format error (ENOEXEC)",
         _ => b"unexpected error",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::string::String;
+    use std::vec::Vec;
+
+    fn said(error: Error<'_>) -> String {
+        struct Text(Vec<u8>);
+        impl Sink for Text {
+            fn put(&mut self, bytes: &[u8]) {
+                self.0.extend(bytes);
+            }
+        }
+        let mut text = Text(Vec::new());
+        explain(&error, &mut text);
+        String::from_utf8(text.0).unwrap()
+    }
+
+    #[test]
+    fn children_are_hinted_at_where_they_were_not_looked_at() {
+        let (all, alone) = (said(Error::NotPython(71)), said(Error::Alone(71)));
+        assert!(all.contains("PID 71 has no CPython") && all.ends_with("its libraries\n"), "{all}");
+        assert_eq!(alone, all.replace('\n', "; -C looks at its children, too\n"));
     }
 }

@@ -70,7 +70,8 @@ struct Symbols {
 }
 
 struct Search<'a> {
-    pid: Pid,
+    /// The thread by which the process is looked at.
+    tid: Pid,
     memory: &'a Target<'a>,
     images: &'a Images,
 }
@@ -87,7 +88,7 @@ pub fn locate(
 ) -> Result<Interpreter, Error<'static>> {
     let number = pid.as_raw_nonzero().get() as u64;
     let memory = Paged::new(remote as &dyn Memory);
-    let search = Search { pid, memory: &memory, images };
+    let search = Search { tid: remote.pid(), memory: &memory, images };
     let mut error = Error::NotPython(number);
     for &(ref ranks, look, how) in &ATTEMPTS {
         let Some(symbols) = symbols(&search, ranks, look) else { continue };
@@ -160,9 +161,9 @@ fn with_file(
     (0..3).find_map(|way| {
         let open = match way {
             0 if image.rank != Rank::Executable => return None,
-            0 => Open::regular(&Path::new(search.pid, &[b"exe"])),
-            1 => Open::mapped(search.pid, image.start, image.end),
-            _ => Open::in_root(search.pid, search.images.path(image)),
+            0 => Open::regular(&Path::new(search.tid, &[b"exe"])),
+            1 => Open::mapped(search.tid, image.start, image.end),
+            _ => Open::in_root(search.tid, search.images.path(image)),
         };
         let open = open.ok()?;
         let memory = Paged::new(&open as &dyn Memory);

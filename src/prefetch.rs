@@ -195,6 +195,11 @@ impl<M: Gather> Prefetch<M> {
         &self.target
     }
 
+    /// Reads `target` from now on, which is what it was so far.
+    pub fn follow(&mut self, target: M) {
+        self.target = target;
+    }
+
     /// Reads `target` from now on, of which nothing is known.
     pub fn adopt(&mut self, target: M, room: u16) {
         self.target = target;

@@ -85,8 +85,8 @@ fn observe<'a>(process: &Process, options: &Options<'a>) -> Result<i32, Error<'a
     let file = early.map_or_else(|| open(options), Ok)?;
     if options.action == Action::Check {
         let mut out = Output::new(file);
-        family.check(&mut out);
-        return finish(options, &mut out);
+        let any = family.check(&mut out);
+        return finish(options, &mut out).map(|_| i32::from(!any));
     }
     if options.action == Action::Dump {
         let mut out = Output::new(file);
@@ -182,6 +182,9 @@ fn remark(options: &Options<'_>, remarks: &Remarks, profile: &Profile, facts: &F
         words.put(b"pyflame: processes left out: ");
         put_number(remarks.left_out, &mut words);
         words.put(b"\n");
+    }
+    if let Some(pid) = remarks.denied {
+        explain(&Error::Denied(pid), &mut words);
     }
     if options.verbose || sys::is_terminal(stderr()) {
         words.put(b"pyflame: ");

@@ -229,9 +229,11 @@ impl Sampler {
     #[inline(never)] // for the moves of `interpreter`, which would be one of each field
     pub fn adopt(&mut self, remote: Remote, interpreter: Interpreter) {
         self.fruitless = 0;
+        remote.follow(self.remote());
         if interpreter.roots == self.interpreter.roots && interpreter.version == self.interpreter.version {
-            // It is still there, only hard to read.
+            // It is still there, only hard to read, or no longer by the number of its first thread.
             self.patience = self.patience.saturating_mul(2);
+            self.prefetch.follow(remote);
             return;
         }
         self.read_anew(remote, interpreter);

@@ -6,8 +6,8 @@ use crate::locate::{Interpreter, locate};
 use crate::profile::Profile;
 use crate::sampler::Sampler;
 use crate::sys::clock::{self, Nanos, SECOND, SIGCHLD, SIGTSTP, Signals};
+use crate::sys::identity::Identity;
 use crate::sys::remote::Remote;
-use crate::sys::stat::Identity;
 use crate::target::{self, Images};
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process, waitpid};
 
@@ -15,6 +15,8 @@ use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process
 const ATTEND: Nanos = SECOND / 1000;
 /// A target that ends during a longer sleep is noticed after so long.
 const NOTICE: Nanos = SECOND / 25;
+/// The same of one whose number another process gets before the next sample, which then is one of that.
+const REUSE: Nanos = SECOND / 10;
 
 /// When to sample.
 #[derive(Clone, Copy)]
@@ -56,20 +58,37 @@ pub struct Session {
     asked_to_end: bool,
     /// When to look for signals although there is nothing to wait for.
     attend: Nanos,
+    /// When to look whether the process has ended, although it could be read.
+    look: Nanos,
 }
 
 impl Session {
     /// Observes `pid`. Unless it is `alone`, others may live on when it has ended.
     pub fn new(pid: Pid, ours: bool, alone: bool, images: Images, signals: Signals) -> Session {
         let identity = if ours || !alone { None } else { Some(Identity::of(pid)) };
-        Session { pid, ours, identity, images, signals, status: None, asked_to_end: false, attend: 0 }
+        Session {
+            pid,
+            ours,
+            identity,
+            images,
+            signals,
+            status: None,
+            asked_to_end: false,
+            attend: 0,
+            look: 0,
+        }
     }
 
-    /// The memory and the interpreter of a process, as they are now.
+    /// The memory and the interpreter of a process, as they are now. `tid`: its first thread, or another if that has ended.
     #[inline(never)] // for its frame, in which every address takes longer instructions
-    pub fn find(&mut self, pid: Pid, abi: Option<u16>) -> Result<(Remote, Interpreter), Error<'static>> {
-        let remote = target::open(pid)?;
-        self.images.read(pid).map_err(|_| Error::Denied(pid))?;
+    pub fn find(
+        &mut self,
+        pid: Pid,
+        tid: Pid,
+        abi: Option<u16>,
+    ) -> Result<(Remote, Interpreter), Error<'static>> {
+        let remote = target::open(tid).ok_or(Error::Denied(pid))?;
+        self.images.read(tid).map_err(|_| Error::Denied(pid))?;
         let interpreter = locate(pid, &remote, &self.images, abi)?;
         Ok((remote, interpreter))
     }
@@ -125,9 +144,10 @@ impl Session {
                     }
                 }
                 Some(_) => self.asked_to_end = true,
-                None if slice == deadline => return self.asked_to_end,
+                None if slice == deadline && now < self.look => return self.asked_to_end,
                 None => {}
             }
+            self.look = now + REUSE;
             if self.asked_to_end || self.has_ended() {
                 return true;
             }

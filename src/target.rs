@@ -1,6 +1,5 @@
 //! A process to be looked at: whether it may be, how its memory is read, and which images are mapped in it.
 
-use crate::error::Error;
 use crate::maps::{Lines, Mapping, hex};
 use crate::memory::{Addr, Memory as _, Span};
 use crate::sys::proc::{self, Path, READ, read_of};
@@ -70,12 +69,12 @@ impl Images {
         self.names.get(image.path.0 as usize..image.path.1 as usize).unwrap_or_default()
     }
 
-    /// Reads which images process `pid` has mapped. What does not fit into the list is left out.
-    pub fn read(&mut self, pid: Pid) -> Result<(), Errno> {
+    /// Reads which images the process of thread `tid` has mapped. What does not fit into the list is left out.
+    pub fn read(&mut self, tid: Pid) -> Result<(), Errno> {
         (self.len, self.names_len) = (0, 0);
         let mut link = [0; 4096];
-        let executable = executable(pid, &mut link);
-        let file = proc::open(&Path::new(pid, &[b"maps"]), READ)?;
+        let executable = executable(tid, &mut link);
+        let file = proc::open(&Path::new(tid, &[b"maps"]), READ)?;
         let mut buffer = [0; MAPS_BUFFER];
         let mut have = 0;
         loop {
@@ -126,27 +125,24 @@ impl Images {
 }
 
 /// The path of the program, as the kernel writes it in `maps`, too.
-fn executable(pid: Pid, into: &mut [u8]) -> &[u8] {
-    let path = Path::new(pid, &[b"exe"]);
+fn executable(tid: Pid, into: &mut [u8]) -> &[u8] {
+    let path = Path::new(tid, &[b"exe"]);
     let len = readlinkat_raw(rustix::fs::CWD, path.c_str(), &mut *into).unwrap_or(0);
     into.get(..len).unwrap_or_default()
 }
 
-/// The memory of process `pid`. Errors: what stands in the way.
-pub fn open(pid: Pid) -> Result<Remote, Error<'static>> {
+/// The memory of the process of thread `tid`. None when it may not be read, or there is none.
+pub fn open(tid: Pid) -> Option<Remote> {
     let runs = |stat: Stat| !stat.has_ended() && !stat.is_kernel();
-    if proc::is_ours() && Stat::read(pid).is_ok_and(runs) {
-        let remote = Remote::new(pid, None);
-        // Nothing is mapped at 0: a process that may be read says EFAULT.
-        match remote.read_ranges(&[Span { base: 0, len: 1 }], &mut [0]) {
-            Ok(_) | Err(Errno::FAULT) => return Ok(remote),
-            Err(_) => {}
-        }
-        if let Ok(file) = proc::open(&Path::new(pid, &[b"mem"]), READ) {
-            return Ok(Remote::new(pid, Some(file)));
-        }
+    if !proc::is_ours() || !Stat::read(tid).is_ok_and(runs) {
+        return None;
     }
-    Err(Error::Denied(pid))
+    let remote = Remote::new(tid, None);
+    // Nothing is mapped at 0: a process that may be read says EFAULT.
+    match remote.read_ranges(&[Span { base: 0, len: 1 }], &mut [0]) {
+        Ok(_) | Err(Errno::FAULT) => Some(remote),
+        Err(_) => Some(Remote::new(tid, Some(proc::open(&Path::new(tid, &[b"mem"]), READ).ok()?))),
+    }
 }
 
 /// The kernel's thread id of a `pthread_t`, where the C library keeps it: in glibc's `struct pthread` (nptl/descr.h) or
@@ -165,12 +161,17 @@ pub fn is_thread(pid: Pid, tid: u32) -> Option<Pid> {
     Pid::from_raw(tid as i32)
 }
 
-/// Whether thread `tid` runs or is ready to (state R of proc_pid_stat(5)).
+/// Whether thread `tid` runs or is ready to.
 pub fn on_processor(pid: Pid, tid: Pid) -> bool {
+    state(pid, tid) == b'R'
+}
+
+/// The state of thread `tid`, a letter of proc_pid_stat(5): R if it runs or is ready to, Z if it has ended.
+pub fn state(pid: Pid, tid: Pid) -> u8 {
     let mut buffer = [0; 512];
     let tid = tid.as_raw_nonzero().get() as u32;
     let stat = read_of(pid, tid, b"stat", &mut buffer).unwrap_or_default();
-    behind_name(stat).starts_with(b"R")
+    behind_name(stat).first().copied().unwrap_or_default()
 }
 
 /// The first argument of the system call in which thread `tid` waits (proc_pid_syscall(5)): for a lock its address.

@@ -26,6 +26,8 @@ pub struct Process {
     pub place: u32,
     /// It was counted among those that are left out.
     pub left_out: bool,
+    /// It could not be read when an interpreter was looked for last.
+    pub denied: bool,
     /// When it is looked at again.
     pub due: Nanos,
     /// How long it is left alone then.
@@ -39,6 +41,8 @@ pub struct Remarks {
     pub refused: Option<Pid>,
     /// PY_VERSION_HEX of the first interpreter.
     pub version: u64,
+    /// A process that cannot be read now.
+    pub denied: Option<Pid>,
     /// Read calls.
     pub reads: u64,
     /// Processes that are not in the profile, for all the time or a part of it: there was no room, or no permission.
@@ -80,6 +84,7 @@ pub fn meet(processes: &mut List<Process>, pid: Pid, below: bool) -> u64 {
         root: Frame::default(),
         place: 0,
         left_out: false,
+        denied: false,
         due: 0,
         pause: 0,
     };

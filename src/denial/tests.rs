@@ -128,7 +128,6 @@ fn whether_there_is_anything_to_read() {
     let is = |stat| cause(|f| f.stat = Some(stat));
     assert_eq!(is(Stat { state: b'Z', threads: 1, ..RUNNING }), Cause::Zombie);
     assert_eq!(is(Stat { state: b'X', threads: 1, ..RUNNING }), Cause::Zombie);
-    assert_eq!(is(Stat { state: b'Z', ..RUNNING }), Cause::LeaderEnded);
     assert_eq!(is(Stat { flags: 0x20_0000, ..RUNNING }), Cause::Kernel);
 }
 
@@ -225,7 +224,6 @@ fn words_are_those_of_the_cause() {
         (Cause::Renamed, "no such process; PID 71 has that number"),
         (Cause::Hidden, "hidepid"),
         (Cause::Zombie, "PID 5 has not collected it"),
-        (Cause::LeaderEnded, "main thread has ended"),
         (Cause::Kernel, "kernel thread"),
         (Cause::User, "user 33, group 44"),
         (Cause::Capabilities, "capabilities that pyflame lacks"),

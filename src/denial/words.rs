@@ -13,7 +13,6 @@ const CAUSES: &str = concat!(
     "no such process; PID %0 has that number in its own PID namespace\n",
     "/proc is mounted with hidepid and hides it+\n",
     "it has exited, its parent PID %1 has not collected it\n",
-    "its main thread has ended; name another one (/proc/PID/task)\n",
     "it is a kernel thread\n",
     "it runs as user %2, group %3, which pyflame does not+\n",
     "it has capabilities that pyflame lacks+\n",

@@ -32,7 +32,7 @@ fn with_search<T>(memory: &[u8], ask: impl Fn(&Search<'_>, &Mapped) -> T) -> T {
     (image.start, image.end) = (Addr(BASE), Addr(BASE + 0x1000));
     let images = Images::new(zeroed(1), zeroed(64));
     let pid = Pid::from_raw(1).unwrap();
-    ask(&Search { pid, memory: &paged, images: &images }, &image)
+    ask(&Search { tid: pid, memory: &paged, images: &images }, &image)
 }
 
 /// The offset in the second segment at which the cookie is found.

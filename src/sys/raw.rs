@@ -14,7 +14,9 @@ pub mod nr {
     pub const EXIT_GROUP: usize = 231;
     pub const KCMP: usize = 312;
     pub const GETDENTS64: usize = 217;
+    pub const PIDFD_OPEN: usize = 434;
     pub const PIPE2: usize = 293;
+    pub const PPOLL: usize = 271;
     pub const PROCESS_VM_READV: usize = 310;
     pub const PTRACE: usize = 101;
     pub const RT_SIGACTION: usize = 13;
@@ -31,7 +33,9 @@ pub mod nr {
     pub const EXIT_GROUP: usize = 94;
     pub const KCMP: usize = 272;
     pub const GETDENTS64: usize = 61;
+    pub const PIDFD_OPEN: usize = 434;
     pub const PIPE2: usize = 59;
+    pub const PPOLL: usize = 73;
     pub const PROCESS_VM_READV: usize = 270;
     pub const PTRACE: usize = 117;
     pub const RT_SIGACTION: usize = 134;

@@ -20,9 +20,19 @@ pub struct Remote {
 }
 
 impl Remote {
-    /// The memory of `pid`. `file` is its `/proc/PID/mem`, to be used instead of `process_vm_readv`.
+    /// The memory of thread `pid`'s process, as long as that thread lives. `file` is its `/proc/PID/mem`, to be used instead of `process_vm_readv`.
     pub fn new(pid: Pid, file: Option<OwnedFd>) -> Remote {
         Remote { pid, file, calls: Cell::new(0) }
+    }
+
+    /// The thread by whose number it is read.
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// Goes on with the count of `before`, which was read in its place.
+    pub fn follow(&self, before: &Remote) {
+        self.calls.set(self.calls.get() + before.calls());
     }
 
     /// Read calls made so far.

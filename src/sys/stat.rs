@@ -1,9 +1,8 @@
-//! What `/proc` says of a process in `stat` and `status` (proc_pid_stat(5), proc_pid_status(5)), as numbers; and whether
-//! a process still is the one that it was.
+//! What `/proc` says of a process in `stat` and `status` (proc_pid_stat(5), proc_pid_status(5)), as numbers.
 
-use super::proc::read_of;
+use super::proc::{Path, numbers, read_of};
 use rustix::io::Errno;
-use rustix::process::{Pid, test_kill_process};
+use rustix::process::Pid;
 
 /// Fields of `stat`; what could not be read is 0.
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
@@ -39,9 +38,29 @@ impl Stat {
         matches!(self.state, b'Z' | b'X')
     }
 
+    /// Whether it has ended or is about to: it may have no memory any more (PF_EXITING).
+    pub fn is_ending(&self) -> bool {
+        self.has_ended() || self.flags & 0x4 != 0
+    }
+
     /// Whether none of its threads runs any more.
     pub fn is_over(&self) -> bool {
         self.has_ended() && self.threads < 2
+    }
+
+    /// By which number process `pid`, whose `stat` this is, can be looked at: its own, or where the first thread has ended
+    /// that of another one, if there is any. A thread that ends gives up the memory with which the others go on: from then
+    /// on `process_vm_readv` says ESRCH for its number, and its `maps`, `exe` and `cmdline` are empty.
+    pub fn living(&self, pid: Pid) -> Pid {
+        let mut found = pid;
+        if self.has_ended() && self.threads > 1 {
+            let _ = numbers(&Path::new(pid, &[b"task"]), &mut |number| {
+                let tid = Pid::from_raw(number as i32).filter(|_| found == pid);
+                let lives = |&tid: &Pid| Stat::read(tid).is_ok_and(|stat| !stat.has_ended());
+                found = tid.filter(lives).unwrap_or(found);
+            });
+        }
+        found
     }
 
     /// Whether it was forked and has not called `exec` since (PF_FORKNOEXEC).
@@ -83,32 +102,6 @@ pub fn number(line: &[u8], radix: u32, index: usize) -> u64 {
         }
     }
     sum
-}
-
-/// A process by more than its number, which another one may get when it has ended: by its start, too. That another one
-/// starts in the same clock tick of 10 ms would take all numbers to be used up in that.
-pub struct Identity {
-    pid: Pid,
-    /// 0: not looked at yet.
-    start: u64,
-}
-
-impl Identity {
-    /// The process that has this number when it is first asked for.
-    pub fn of(pid: Pid) -> Identity {
-        Identity { pid, start: 0 }
-    }
-
-    /// Whether it has ended, its parent may have collected it or not.
-    pub fn has_ended(&mut self) -> bool {
-        let Ok(stat) = Stat::read(self.pid) else {
-            return test_kill_process(self.pid) == Err(Errno::SRCH);
-        };
-        if self.start == 0 {
-            self.start = stat.start;
-        }
-        stat.start != self.start || stat.is_over()
-    }
 }
 
 #[cfg(test)]
@@ -154,20 +147,5 @@ mod tests {
         for end in 0..status.len() {
             let _ = number(line(&status[..end], b"\nNSpid:\t"), 10, 3);
         }
-    }
-
-    #[test]
-    fn a_process_is_known_by_its_start() {
-        let us = rustix::process::getpid();
-        let mut identity = Identity::of(us);
-        assert!(!identity.has_ended() && !identity.has_ended());
-        assert!(Identity { start: identity.start + 1, ..identity }.has_ended());
-        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
-        let mut identity = Identity::of(Pid::from_raw(child.id() as i32).unwrap());
-        assert!(!identity.has_ended());
-        child.kill().unwrap();
-        while !identity.has_ended() {} // a zombie
-        child.wait().unwrap();
-        assert!(identity.has_ended());
     }
 }

@@ -59,6 +59,14 @@ impl Profiler {
         self.spawn(command, words)
     }
 
+    /// The same below another command, which becomes the profiler.
+    pub fn start_in(&self, wrapper: &[&str], words: &str) -> Result<Running, Trouble> {
+        let [first, rest @ ..] = wrapper else { return self.start(words) };
+        let mut command = Command::new(first);
+        command.args(rest).arg(&self.path).args(words.split_whitespace());
+        self.spawn(command, words)
+    }
+
     /// Runs the profiler to its end with these words, separated by blanks.
     pub fn run(&self, words: &str) -> Result<Run, Trouble> {
         self.start(words)?.finish()

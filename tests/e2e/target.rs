@@ -139,21 +139,14 @@ impl Target {
 
     /// Waits until the process has computed for some time, so that it is past all that it does only once.
     pub fn computes(&self) -> Result<(), Trouble> {
-        let (start, before) = (Instant::now(), self.processor_time()?);
-        while self.processor_time()? < before + 3 {
+        let (start, before) = (Instant::now(), processor_time(self.pid())?);
+        while processor_time(self.pid())? < before + 3 {
             if start.elapsed() > START {
                 return Err("the target does not compute".into());
             }
             thread::sleep(Duration::from_millis(2));
         }
         Ok(())
-    }
-
-    /// Clock ticks (of 10 ms) that the process has used.
-    fn processor_time(&self) -> Result<u64, Trouble> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid()))?;
-        let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
-        Ok(fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum())
     }
 
     /// For how long the process was ready to run, but had no processor.
@@ -199,6 +192,13 @@ impl Drop for Target {
 pub fn signal(pid: u32, name: &str) -> Result<(), Trouble> {
     let status = Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status()?;
     if status.success() { Ok(()) } else { Err(format!("kill -{name} {pid}: {status}").into()) }
+}
+
+/// Clock ticks (of 10 ms) that a process has used.
+pub fn processor_time(pid: u32) -> Result<u64, Trouble> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    Ok(fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum())
 }
 
 /// Gives a process a higher priority, if we may.

@@ -1,6 +1,6 @@
 """confine.py MODE COMMAND...: becomes the command, in a confinement that is inherited.
 
-`readv=N` and `ptrace=N`: a seccomp filter by which process_vm_readv or ptrace fails with errno N; `landlock`: a domain of
+`readv=N`, `ptrace=N`, `pidfd=N`: a seccomp filter by which process_vm_readv, ptrace or pidfd_open fails with errno N; `landlock`: a domain of
 its own, whose only rule is that it makes no sockets. What the kernel does not have ends with status 77.
 """
 import ctypes
@@ -9,7 +9,7 @@ import struct
 import sys
 
 libc = ctypes.CDLL(None, use_errno=True)
-READV, PTRACE = {'x86_64': (310, 101), 'aarch64': (270, 117)}[os.uname()[4]]
+CALLS = {'x86_64': {'readv': 310, 'ptrace': 101, 'pidfd': 434}, 'aarch64': {'readv': 270, 'ptrace': 117, 'pidfd': 434}}
 PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2
 LANDLOCK_CREATE_RULESET, LANDLOCK_RESTRICT_SELF = 444, 446
 LANDLOCK_ACCESS_FS_MAKE_SOCK = 1 << 9
@@ -43,7 +43,7 @@ def main(mode, command):
     if kind == 'landlock':
         landlock()
     else:
-        deny(READV if kind == 'readv' else PTRACE, int(errno))
+        deny(CALLS[os.uname()[4]][kind], int(errno))
     os.execv(command[0], command)
 
 

@@ -30,6 +30,7 @@ pub fn run(setting: &Setting, score: &mut Score) -> Checked {
     score.enter("children: one is killed", patiently(|| one_dies(setting)));
     score.enter("children: they come and go", patiently(|| come_and_go(setting)));
     score.enter("children: dump", dump(setting));
+    score.enter("children: check", check(setting));
     score.enter("children: pid of a shell", patiently(|| of_a_shell(setting)));
     score.enter("children: of a command", patiently(|| of_a_command(setting)));
     score.enter("children: none", none(setting));
@@ -163,6 +164,29 @@ fn dump(setting: &Setting) -> Checked {
     ensure(text.starts_with(&format!("pid {} ", target.pid())), || format!("not the parent first: {text:?}"))
 }
 
+/// What `--check` finds in each process, below a line with its title; and why there is nothing to find.
+fn check(setting: &Setting) -> Checked {
+    let target = setting.start("children.py", &["shell", LIFE])?;
+    target.told()?;
+    let run = setting.profiler.succeed(&format!("--check -C {}", target.pid()))?;
+    let text = run.output();
+    let blocks: Vec<&str> = text.trim_end().split("\n\n").collect();
+    let block = |pid: u32| blocks.iter().find(|block| block.starts_with(&format!("pid {pid} "))).copied();
+    let (major, minor) = setting.python.version;
+    for pid in [target.pid(), pid_of(&target, "alpha")?, pid_of(&target, "beta")?] {
+        let lines: Vec<&str> = block(pid).ok_or_else(|| format!("no {pid} in {text:?}"))?.lines().collect();
+        let right = lines.len() == 5
+            && lines[1].starts_with(&format!("Python {major}.{minor}."))
+            && lines[2].starts_with("in /")
+            && lines[3..] == ["threads: 1, each may be stopped", "It can be profiled"];
+        ensure(right, || format!("{pid}: {lines:?}"))?;
+    }
+    // The two shells between them, which have no interpreter.
+    let without = blocks.iter().filter(|block| block.contains("has no CPython interpreter")).count();
+    ensure(blocks.len() == 5 && without == 2, || run.describe())?;
+    ensure(target::status(pid_of(&target, "alpha")?, "TracerPid").as_deref() == Some("0"), || "traced".into())
+}
+
 /// The target program and its arguments, for a shell that is in the target's directory.
 fn command(setting: &Setting, kind: &str, life: &str) -> [String; 5] {
     let program: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/children.py");
@@ -206,6 +230,10 @@ fn of_a_command(setting: &Setting) -> Checked {
 /// Where there is no Python at all, that is said.
 fn none(setting: &Setting) -> Checked {
     let target = Target::other("sh", &["-c", "sleep 40; true"])?;
-    setting.profiler.run(&format!("-C -s 0.2 {}", target.pid()))?.has_refused("has no CPython")?;
-    setting.profiler.run(&format!("-C -d {}", target.pid()))?.has_refused("has no CPython")
+    for mode in ["-s 0.2", "-d", "--check"] {
+        let run = setting.profiler.run(&format!("-C {mode} {}", target.pid()))?;
+        run.has_refused("has no CPython")?;
+        ensure(!run.errors().contains("-C"), || format!("a hint at what was given: {}", run.describe()))?;
+    }
+    Ok(())
 }

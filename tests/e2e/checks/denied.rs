@@ -31,7 +31,7 @@ const REFUSED: [(&str, &str, &str, &str); 15] = [
     ("no /proc", "plain", "unshare -m sh -c 'umount -l /proc; $PYFLAME $PID'", "mount -t proc proc /proc"),
     ("hidepid=1", "plain", "unshare -m sh -c '$HIDE=1 /proc; $USER $PYFLAME $PID'", "hidepid"),
     ("hidepid=2", "plain", "unshare -m sh -c '$HIDE=2 /proc; $USER $PYFLAME $PID'", "hidepid"),
-    ("first thread ended", "leaderless", "$PYFLAME $PID", "its main thread has ended"),
+    ("after the first thread", "leaderless", "$USER $PYFLAME $PID", "it runs as user 0, group 0, "),
     ("another security module", "plain", "$CONFINE landlock $PYFLAME $PID", "(Landlock, BPF)"),
     (
         "in a container",
@@ -43,7 +43,7 @@ const REFUSED: [(&str, &str, &str, &str); 15] = [
 ];
 
 /// The same for what is profiled all the same, and what it says then.
-const SERVED: [(&str, &str, &str, &str); 9] = [
+const SERVED: [(&str, &str, &str, &str); 10] = [
     ("the same user", "user", "$USER $PYFLAME -V -s 0.1 $PID", "process_vm_readv"),
     ("the one capability", "plain", "$CAPABLE $PYFLAME -V -s 0.5 -r 0.1 $PID", "process_vm_readv"),
     ("seccomp: readv EPERM", "plain", "$CONFINE readv=1 $PYFLAME -V -s 0.1 $PID", "through /proc/PID/mem"),
@@ -62,8 +62,9 @@ const SERVED: [(&str, &str, &str, &str); 9] = [
     ),
     ("from outside a user namespace", "inner", "$PYFLAME -V -s 0.1 $PID", "process_vm_readv"),
     ("traced by another", "traced", "$PYFLAME --blocking -V -s 0.1 $PID", ") traces it"),
+    ("the first thread ended", "leaderless", "$PYFLAME -V -s 0.1 $PID", "process_vm"),
     (
-        "after the first thread",
+        "the number of another thread",
         "leaderless",
         "$PYFLAME -V -s 0.1 $(ls /proc/$PID/task | tail -1)",
         "process_vm",

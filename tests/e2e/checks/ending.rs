@@ -33,7 +33,10 @@ pub fn signals(setting: &Setting, score: &mut Score) -> Checked {
     score.enter("signals: profiler is killed", killed(setting));
     score.enter("signals: many looks that end early", many_looks(setting));
     score.enter("signals: a debugger comes", patiently(|| debugged(setting)));
-    score.enter("signals: target is stopped and goes on", patiently(|| stopped(setting)));
+    for name in ["STOP", "TSTP", "TTIN"] {
+        let check = patiently(|| stopped(setting, name));
+        score.enter(&format!("signals: target is stopped by SIG{name} and goes on"), check);
+    }
     Ok(())
 }
 
@@ -71,7 +74,7 @@ fn is_gone(target: &mut Target) -> bool {
 /// A signal to the profiler ends sampling early.
 fn interrupted(setting: &Setting, name: &str) -> Checked {
     let mut target = setting.start_busy("ending.py", &["60"])?;
-    let running = setting.profiler.start(&format!("--blocking -s 30 {}", target.pid()))?;
+    let running = setting.profiler.start(&format!("--blocking -s inf {}", target.pid()))?;
     thread::sleep(Duration::from_millis(200));
     target::signal(running.pid(), name)?;
     let sent = Instant::now();
@@ -177,10 +180,18 @@ fn all_are_free(pid: u32) -> Checked {
 }
 
 /// A stopped target stays stopped, and one that goes on is sampled on.
-fn stopped(setting: &Setting) -> Checked {
+fn stopped(setting: &Setting, name: &str) -> Checked {
     let mut target = setting.start_busy("ending.py", &["60"])?;
     for mode in ["", "--blocking"] {
-        target.signal("STOP")?;
+        target.signal(name)?;
+        let sent = Instant::now();
+        while target.status("State").is_none_or(|state| !state.starts_with('T')) {
+            if sent.elapsed() > Duration::from_secs(1) {
+                return Err(Trouble::Skipped(
+                    "an orphaned process group is not stopped by a terminal".into(),
+                ));
+            }
+        }
         let running = setting.profiler.start(&format!("{mode} -s 0.6 {}", target.pid()))?;
         thread::sleep(Duration::from_millis(200));
         let state = target.status("State").unwrap_or_default();

@@ -6,11 +6,14 @@ mod calls;
 mod check;
 mod children;
 mod churn;
+mod closing;
+mod command;
 mod contract;
 mod deleted;
 mod denied;
 mod ending;
 mod formats;
+mod leaderless;
 mod longtable;
 mod many;
 mod mixed;
@@ -54,7 +57,7 @@ pub enum Extent {
 }
 
 /// All groups, in the order in which they run.
-pub const GROUPS: [Group; 17] = [
+pub const GROUPS: [Group; 20] = [
     Group { name: "blocked", run: blocked::run, on: Extent::Every },
     Group { name: "deleted", run: deleted::run, on: Extent::Every },
     Group { name: "spin", run: spin::run, on: Extent::Every },
@@ -66,9 +69,12 @@ pub const GROUPS: [Group; 17] = [
     Group { name: "calls", run: calls::run, on: Extent::FewVersions },
     Group { name: "formats", run: formats::run, on: Extent::FewVersions },
     Group { name: "children", run: children::run, on: Extent::FewVersions },
+    Group { name: "command", run: command::run, on: Extent::FewVersions },
+    Group { name: "closing", run: closing::run, on: Extent::FewVersions },
     Group { name: "check", run: check::run, on: Extent::FewVersions },
     Group { name: "ending", run: ending::run, on: Extent::EachBuild },
     Group { name: "becoming", run: becoming::run, on: Extent::FewVersions },
+    Group { name: "leaderless", run: leaderless::run, on: Extent::FewVersions },
     Group { name: "signals", run: ending::signals, on: Extent::One },
     Group { name: "denied", run: denied::run, on: Extent::One },
     Group { name: "contract", run: contract::run, on: Extent::One },
