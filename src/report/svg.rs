@@ -162,7 +162,7 @@ fn attributes(all: &[(&str, u64)], out: &mut dyn Sink) {
 
 fn put_tenths(tenths: u64, out: &mut dyn Sink) {
     put_number(tenths / 10, out);
-    if tenths % 10 > 0 {
+    if !tenths.is_multiple_of(10) {
         out.put(b".");
         put_number(tenths % 10, out);
     }

@@ -48,8 +48,8 @@ fn open(pid: Pid) -> Result<OwnedFd, Errno> {
 
 /// Whether a descriptor is readable, which one of a process becomes when that ends.
 fn is_readable(descriptor: &OwnedFd) -> Result<bool, Errno> {
-    const POLLIN: i16 = 1; // poll.h
-    let mut poll = (descriptor.as_raw_fd(), [POLLIN, 0]); // struct pollfd
+    const POLLIN: i32 = 1; // poll.h
+    let mut poll = [descriptor.as_raw_fd(), POLLIN]; // struct pollfd: fd; events and revents, 16 bits each
     let at_once = [0u64; 2]; // struct timespec
     let args = [&raw mut poll as usize, 1, at_once.as_ptr() as usize, 0, 0, 0];
     // SAFETY: the kernel reads one timespec, and reads and writes one pollfd.
