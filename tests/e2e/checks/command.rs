@@ -124,7 +124,7 @@ fn goes_on(setting: &Setting) -> Checked {
     let place = place()?;
     let python = setting.python.path.to_string_lossy();
     let program = program();
-    let words = ["-s", "0.3", "-o", "out", "-t", &python, &program.to_string_lossy(), "2", "6"];
+    let words = ["-s", "1", "-o", "out", "-t", &python, &program.to_string_lossy(), "3", "6"];
     let started = Instant::now();
     let mut target = Target::other(&setting.profiler.path, &words)?;
     while fs::metadata(target.file("out")).map_or(0, |file| file.len()) == 0 {
@@ -133,10 +133,10 @@ fn goes_on(setting: &Setting) -> Checked {
     }
     ensure(target.ended().is_none(), || "the command did not go on".into())?;
     let status = end_of(&mut target)?;
-    ensure(status == Some(6) && started.elapsed() >= Duration::from_secs(2), || format!("{status:?}"))?;
+    ensure(status == Some(6) && started.elapsed() >= Duration::from_secs(3), || format!("{status:?}"))?;
     drop(place);
     let samples = computed(&Folded::parse(&fs::read(target.file("out"))?)?);
-    ensure((20..=301).contains(&samples), || format!("{samples} samples"))
+    ensure((20..=1001).contains(&samples), || format!("{samples} samples"))
 }
 
 fn end_of(target: &mut Target) -> Result<Option<i32>, Trouble> {
