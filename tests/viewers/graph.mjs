@@ -73,17 +73,10 @@ export class Graph {
     const samples = Math.min(box.first + box.samples, zoomed.first + zoomed.samples) - first;
     const x = 10 + (first - zoomed.first + samples * part) * scale + (part == 0 ? 1 : part == 1 ? -1.5 : 0);
     const y = this.icicle ? top + 16 * box.depth + 7 : height - 10 - 16 * (box.depth + 1) + 7;
-    const scrolled = await this.frame.evaluate(async y => {
-      // A browser may be on its way for some frames, and the bar follows with the next one.
-      const frame = () => new Promise(done => requestAnimationFrame(() => setTimeout(done)));
-      const end = document.documentElement.scrollHeight - innerHeight;
-      const goal = Math.round(Math.max(0, Math.min(end, y - innerHeight / 2)));
-      for (let still = 0, i = 0; still < 2 && i < 60; i++) {
-        if (Math.abs(scrollY - goal) > 1) scrollTo(0, goal);
-        await frame();
-        still = Math.abs(scrollY - goal) > 1 ? 0 : still + 1;
-      }
-      return scrollY;
+    const scrolled = await this.frame.evaluate(y => {
+      scrollTo(0, y - innerHeight / 2);
+      // The bar follows with the next frame.
+      return new Promise(done => requestAnimationFrame(() => setTimeout(() => done(scrollY))));
     }, y);
     if (!this.holder) return { x, y: y - scrolled };
     const at = await this.holder.evaluate((e, y) => {

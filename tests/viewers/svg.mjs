@@ -164,6 +164,20 @@ const CHECKS = {
     assert.equal(await focused(), 'input');
   },
 
+  async 'stays where it is scrolled to'(_, page) {
+    await page.setViewport({ width: 1200, height: 300 });
+    for (const wanted of [200, 150, 117, 85, 52, 20]) {
+      const [asked, is] = await page.evaluate(async wanted => {
+        const most = document.documentElement.scrollHeight - innerHeight;
+        scrollTo(0, Math.min(wanted, most));
+        for (let i = 0; i < 5; i++) await new Promise(done => requestAnimationFrame(done));
+        return [Math.min(wanted, most), scrollY];
+      }, wanted);
+      assert.equal(is, asked);
+    }
+    await page.setViewport({ width: 1200, height: 800 });
+  },
+
   async 'another width'(_, page) {
     const graph = await Graph.of(page, facts);
     for (const width of [600, 1900, 1200]) {

@@ -25,11 +25,13 @@
     top = { d: 0, t: 0, u: 0, s: data.samples, o: { f: '', n: 'all', c: 'cr' } }, boxes = [top], path = [top];
   for (let i = 0, v = data.functions; v[i] >= 0; i += 2) {
     const f = names[v[i]], n = names[v[i + 1]];
-    funcs.push(n ? { f, n, c: f ? 'c' + ((/-packages\//.test(f) ? 4 : /^<frozen |lib(64)?\/python/.test(f) ? 8 : 0)
-      + new TextEncoder().encode(data.names[v[i + 1]]).reduce((a, b) => a + b) % 4) : 'cs' } : { f: n, n: f, c: 'cr' })
+    funcs.push({ f, n, c: f ? 'c' + ((/-packages\//.test(f) ? 4 : /^<frozen |lib(64)?\/python/.test(f) ? 8 : 0)
+      + new TextEncoder().encode(data.names[v[i + 1]]).reduce((a, b) => a + b, 0) % 4) : 'cs' })
   }
   for (let i = 0, v = data.boxes; v[i]; ) {
     const d = v[i++], p = path[d - 1], t = p.u, b = { d, p, t, u: t, o: funcs[v[i++]], l: v[i++], s: v[i++] };
+    // A process or a thread has its title for a file.
+    if (b.l < 0) b.o = { f: '', n: b.o.f, c: 'cr' };
     p.u += b.s;
     boxes.push(path[d] = b)
   }
