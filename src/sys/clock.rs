@@ -78,6 +78,7 @@ const SIGHUP: i32 = 1;
 const SIGINT: i32 = 2;
 const SIGPIPE: i32 = 13;
 const SIGTERM: i32 = 15;
+const SIGXFSZ: i32 = 25;
 /// The terminal's wish that we stop.
 pub const SIGTSTP: i32 = 20;
 
@@ -103,8 +104,8 @@ impl Signals {
     }
 }
 
-/// Blocks what ends or stops sampling, so that [`sleep_until`] receives it at a moment when nobody is held, and SIGPIPE, so
-/// that a write fails instead: what to wait for. A hangup that is ignored (nohup(1)) stays so.
+/// Blocks what ends or stops sampling, so that [`sleep_until`] receives it at a moment when nobody is held, and SIGPIPE and
+/// SIGXFSZ, so that a write fails instead: what to wait for. A hangup that is ignored (nohup(1)) stays so.
 pub fn block_signals() -> Signals {
     let mut signals = Signals::NONE.and(SIGINT).and(SIGTERM).and(SIGCHLD);
     for signal in [SIGHUP, SIGTSTP] {
@@ -112,7 +113,7 @@ pub fn block_signals() -> Signals {
             signals = signals.and(signal);
         }
     }
-    signals.and(SIGPIPE).set_mask();
+    signals.and(SIGPIPE).and(SIGXFSZ).set_mask();
     signals
 }
 

@@ -14,6 +14,7 @@ pub mod remote;
 pub mod spawn;
 pub mod start;
 pub mod stat;
+pub mod walk;
 
 use rustix::fd::BorrowedFd;
 

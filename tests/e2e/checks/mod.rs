@@ -17,6 +17,7 @@ mod leaderless;
 mod longtable;
 mod many;
 mod mixed;
+mod output;
 mod shares;
 mod spin;
 mod truth;
@@ -77,6 +78,7 @@ pub const GROUPS: [Group; 20] = [
     Group { name: "leaderless", run: leaderless::run, on: Extent::FewVersions },
     Group { name: "signals", run: ending::signals, on: Extent::One },
     Group { name: "denied", run: denied::run, on: Extent::One },
+    Group { name: "output", run: output::run, on: Extent::One },
     Group { name: "contract", run: contract::run, on: Extent::One },
 ];
 
