@@ -14,6 +14,7 @@ mod denied;
 mod ending;
 mod formats;
 mod leaderless;
+mod hands;
 mod longtable;
 mod many;
 mod mixed;
@@ -58,7 +59,7 @@ pub enum Extent {
 }
 
 /// All groups, in the order in which they run.
-pub const GROUPS: [Group; 20] = [
+pub const GROUPS: [Group; 22] = [
     Group { name: "blocked", run: blocked::run, on: Extent::Every },
     Group { name: "deleted", run: deleted::run, on: Extent::Every },
     Group { name: "spin", run: spin::run, on: Extent::Every },
@@ -78,6 +79,7 @@ pub const GROUPS: [Group; 20] = [
     Group { name: "leaderless", run: leaderless::run, on: Extent::FewVersions },
     Group { name: "signals", run: ending::signals, on: Extent::One },
     Group { name: "denied", run: denied::run, on: Extent::One },
+    Group { name: "hands", run: hands::run, on: Extent::One },
     Group { name: "output", run: output::run, on: Extent::One },
     Group { name: "contract", run: contract::run, on: Extent::One },
 ];
