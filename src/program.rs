@@ -102,6 +102,7 @@ fn observe<'a>(process: &Process, options: &Options<'a>) -> Result<i32, Error<'a
     let mut timeline = Timeline::new(options.format(), options.lines, lanes, started, epoch);
     sys::precise_sleep();
     family.run(&mut profile, &mut timeline, &mut out);
+    clock::set_alarm(0);
     let (remarks, title) = (family.remarks(), family.title());
     let facts = Facts {
         title: title.bytes(),
