@@ -13,8 +13,9 @@ mod deleted;
 mod denied;
 mod ending;
 mod formats;
-mod leaderless;
 mod hands;
+mod hostile;
+mod leaderless;
 mod longtable;
 mod many;
 mod mixed;
@@ -79,6 +80,7 @@ pub const GROUPS: [Group; 22] = [
     Group { name: "leaderless", run: leaderless::run, on: Extent::FewVersions },
     Group { name: "signals", run: ending::signals, on: Extent::One },
     Group { name: "denied", run: denied::run, on: Extent::One },
+    Group { name: "hostile", run: hostile::run, on: Extent::One },
     Group { name: "hands", run: hands::run, on: Extent::One },
     Group { name: "output", run: output::run, on: Extent::One },
     Group { name: "contract", run: contract::run, on: Extent::One },
