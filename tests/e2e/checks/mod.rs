@@ -60,7 +60,7 @@ pub enum Extent {
 }
 
 /// All groups, in the order in which they run.
-pub const GROUPS: [Group; 22] = [
+pub const GROUPS: [Group; 23] = [
     Group { name: "blocked", run: blocked::run, on: Extent::Every },
     Group { name: "deleted", run: deleted::run, on: Extent::Every },
     Group { name: "spin", run: spin::run, on: Extent::Every },
