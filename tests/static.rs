@@ -119,7 +119,7 @@ fn nothing_in_it_is_writable_and_executable() {
 }
 
 /// System calls that may be in it, by their numbers on x86_64 (asm/unistd_64.h): none writes to another process.
-const CALLS: [u64; 33] = [
+const CALLS: [u64; 36] = [
     0,   // read
     1,   // write
     3,   // close
@@ -130,6 +130,7 @@ const CALLS: [u64; 33] = [
     14,  // rt_sigprocmask
     16,  // ioctl: whether it is a terminal
     17,  // pread64
+    38,  // setitimer
     39,  // getpid
     56,  // clone
     59,  // execve
@@ -150,9 +151,11 @@ const CALLS: [u64; 33] = [
     263, // unlinkat
     264, // renameat
     267, // readlinkat
+    271, // ppoll
     293, // pipe2
     310, // process_vm_readv
     312, // kcmp
+    434, // pidfd_open
 ];
 
 /// The instructions of the executable, as operation and operands; none where there is no objdump.
