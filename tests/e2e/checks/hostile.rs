@@ -121,8 +121,9 @@ fn formats(setting: &Setting, program: &Path) -> Checked {
     for format in FORMATS {
         let run = setting.profiler.succeed(&format!("-s 0.5 -f {format} {}", target.pid()))?;
         ensure(run.stdout.len() > 100, || run.describe())?;
-        // What is no markup may hold what looks like it.
-        let mut forbidden = FORBIDDEN.iter().filter(|text| format != "folded" || !text.starts_with(b"<"));
+        // What is no markup, folded and flamechart, may hold what looks like it.
+        let mut forbidden =
+            FORBIDDEN.iter().filter(|text| !format.starts_with('f') || !text.starts_with(b"<"));
         let found = forbidden.find(|text| run.stdout.windows(text.len()).any(|bytes| bytes == **text));
         ensure(found.is_none(), || format!("{format}: {found:?} in {}", run.output()))?;
         if ["speedscope", "chrome", "cpuprofile"].contains(&format) {
@@ -189,5 +190,9 @@ fn replaced(setting: &Setting, program: &Path, put: fn(&Path) -> Checked) -> Che
     ensure(!opened.is_empty() && opened.iter().all(|line| line.contains("O_PATH")), || {
         format!("{opened:?}")
     })?;
-    ensure(!trace.contains("/proc/self/fd/") && !trace.contains("passwd"), || trace)
+    // A file that is opened is so right after it was looked at.
+    let library = |line: &str| line.contains("\"libpython3.13.so.1.0\"");
+    let lines: Vec<_> = trace.lines().collect();
+    let read = lines.windows(2).any(|pair| library(pair[0]) && pair[1].contains("/proc/self/fd/"));
+    ensure(!read && !trace.contains("passwd"), || trace)
 }
