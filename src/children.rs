@@ -246,6 +246,7 @@ impl<'a> Family<'a> {
             index += 1;
             let Some(sampler) = sampler(self.samplers, process) else { continue };
             let now = if timeline.is_on() { clock::now() } else { 0 };
+            self.session.guard();
             let sampled = sampler.sample(profile);
             if timeline.is_on() {
                 timeline.note(profile, process.root, sampler.counted(), now, out);

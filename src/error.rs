@@ -37,6 +37,8 @@ pub enum Error<'a> {
     Output(&'a [u8], Errno),
     /// The output was opened, but could not be written to the end.
     Write(&'a [u8], Errno),
+    /// It was written to the end, but its file could not be given its name.
+    Name(&'a [u8], Errno),
 }
 
 /// A mistake in the arguments.
@@ -106,6 +108,10 @@ fn words(error: &Error<'_>, out: &mut dyn Sink) {
         Error::Write(path, errno) => {
             say(out, b"cannot write the profile to %: %", &[path, errno_name(errno)])
         }
+        Error::Name(path, errno) => {
+            let text = b"cannot rename the profile to %: %; it is beside that, as .*.pyflame-*";
+            say(out, text, &[path, errno_name(errno)]);
+        }
     }
 }
 
@@ -162,7 +168,7 @@ pub fn errno_name(errno: Errno) -> &'static [u8] {
         Errno::ROFS => b"Read-only file system (EROFS)",
         Errno::PIPE => b"Broken pipe (EPIPE)",
         Errno::NOSYS => b"Function not implemented (ENOSYS)",
-        Errno::LOOP => b"Too many symbolic links (ELOOP)",
+        Errno::LOOP => b"A symbolic link that is not followed (ELOOP)",
         Errno::BADF => b"Bad file descriptor (EBADF)",
         Errno::NOEXEC => b"Exec format error (ENOEXEC)",
         _ => b"unexpected error",

@@ -16,15 +16,18 @@ use crate::sampler::Choice;
 use crate::session::Session;
 use crate::storage::Storage;
 use crate::sys::clock;
-use crate::sys::out::{File, Output};
+use crate::sys::out::{Failure, File, Output};
+use crate::sys::proc::{STATUS, read_of};
 use crate::sys::remote::Remote;
 use crate::sys::start::Process;
+use crate::sys::stat::line;
 use crate::sys::{self, spawn, stderr, stdout};
-use rustix::process::Pid;
+use rustix::process::{Pid, geteuid};
 
 /// Runs the program with the arguments of `process`: its exit status.
 pub fn run(process: &Process) -> i32 {
     clock::use_vdso(process.vdso());
+    sys::seal();
     let arg = |i| process.arg(i).map(core::ffi::CStr::to_bytes);
     let result = cli::parse(&arg).and_then(|options| act(process, &options));
     result.unwrap_or_else(|error| {
@@ -55,8 +58,7 @@ fn act<'a>(process: &Process, options: &Options<'a>) -> Result<i32, Error<'a>> {
 fn print(text: fn(&mut dyn Sink)) -> Result<i32, Error<'static>> {
     let mut out = Output::to(stdout());
     text(&mut out);
-    out.finish().map_err(|errno| Error::Write(b"standard output", errno))?;
-    Ok(0)
+    written(&mut out, b"standard output")
 }
 
 #[inline(never)] // as above
@@ -82,7 +84,7 @@ fn observe<'a>(process: &Process, options: &Options<'a>) -> Result<i32, Error<'a
         }
         return Err(error);
     }
-    let file = early.map_or_else(|| open(options), Ok)?;
+    let file = early.map_or_else(|| open(options, is_private(pid, options)), Ok)?;
     if options.action == Action::Check {
         let mut out = Output::new(file);
         let any = family.check(&mut out);
@@ -100,6 +102,7 @@ fn observe<'a>(process: &Process, options: &Options<'a>) -> Result<i32, Error<'a
     let mut timeline = Timeline::new(options.format(), options.lines, lanes, started, epoch);
     sys::precise_sleep();
     family.run(&mut profile, &mut timeline, &mut out);
+    clock::set_alarm(0);
     let (remarks, title) = (family.remarks(), family.title());
     let facts = Facts {
         title: title.bytes(),
@@ -126,14 +129,22 @@ fn start<'a>(
     if name.ends_with(b"pyflame") {
         return Err(Error::Oneself);
     }
-    let file = open(options)?;
+    let file = open(options, false)?;
     let pid = spawn::spawn(process, first).map_err(|errno| Error::Exec(name, errno))?;
     Ok((pid, Some(file)))
 }
 
-fn open<'a>(options: &Options<'a>) -> Result<File, Error<'a>> {
+/// Whether the profile is for root's eyes alone: it is root who reads it out of a process that is, or may be, another's.
+#[inline(never)] // for its buffer
+fn is_private(pid: Pid, options: &Options<'_>) -> bool {
+    let mut buffer = [0; STATUS];
+    let status = read_of(pid, 0, b"status", &mut buffer).unwrap_or_default();
+    geteuid().is_root() && (options.children || line(status, b"\nUid:\t") != b"0\t0\t0\t0")
+}
+
+fn open<'a>(options: &Options<'a>, private: bool) -> Result<File, Error<'a>> {
     match options.output {
-        Some(path) => File::create(path).map_err(|errno| Error::Output(path, errno)),
+        Some(path) => File::create(path, private).map_err(|errno| Error::Output(path, errno)),
         None => Ok(File::Standard(stdout())),
     }
 }
@@ -165,8 +176,14 @@ fn style(process: &Process, options: &Options<'_>) -> Style {
 
 fn finish<'a>(options: &Options<'a>, out: &mut Output) -> Result<i32, Error<'a>> {
     let name = options.output.unwrap_or(b"standard output");
-    out.finish().map_err(|errno| Error::Write(name, errno))?;
-    Ok(0)
+    written(out, name)
+}
+
+fn written<'a>(out: &mut Output, name: &'a [u8]) -> Result<i32, Error<'a>> {
+    out.finish().map(|()| 0).map_err(|failure| match failure {
+        Failure::Write(errno) => Error::Write(name, errno),
+        Failure::Name(errno) => Error::Name(name, errno),
+    })
 }
 
 /// Says what there is to say besides the profile.

@@ -35,7 +35,7 @@ pub use lanes::Lane;
 use look::{Look, Runners, calls_of};
 use rustix::process::{Pid, WaitStatus};
 
-/// After so long the threads of a sample that are left are given up: there is no end to what a target may have us read.
+/// After so long the threads of a sample that are left are given up, and looks to get acquainted: there is no end to what a target may have us read.
 const LONGEST: clock::Nanos = 2 * clock::SECOND;
 /// Looks to get acquainted for which a list of the threads will do.
 const LISTED: u32 = 16;
@@ -255,11 +255,15 @@ impl Sampler {
     pub fn acquaint(&mut self, profile: &mut Profile) {
         self.belief.on = false;
         self.prefetch.next_sample();
+        let until = clock::now() + LONGEST;
         for look in 0..ACQUAINTED {
             if look % LISTED == 0 && self.list().is_err() {
                 return;
             }
             for index in 0..self.threads.len() {
+                if clock::now() >= until {
+                    return;
+                }
                 if let Some(&thread) = self.threads.get(index as u32).filter(|thread| thread.running)
                     && self.fetch(thread)
                 {

@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::locate::{Interpreter, locate};
 use crate::profile::Profile;
 use crate::sampler::Sampler;
-use crate::sys::clock::{self, Nanos, SECOND, SIGCHLD, SIGTSTP, Signals};
+use crate::sys::clock::{self, LONGEST_READ, Nanos, SECOND, SIGALRM, SIGCHLD, SIGTSTP, Signals};
 use crate::sys::identity::Identity;
 use crate::sys::remote::Remote;
 use crate::target::{self, Images};
@@ -60,6 +60,8 @@ pub struct Session {
     attend: Nanos,
     /// When to look whether the process has ended, although it could be read.
     look: Nanos,
+    /// When to set the alarm anew.
+    alarm: Nanos,
 }
 
 impl Session {
@@ -76,6 +78,7 @@ impl Session {
             asked_to_end: false,
             attend: 0,
             look: 0,
+            alarm: 0,
         }
     }
 
@@ -87,6 +90,7 @@ impl Session {
         tid: Pid,
         abi: Option<u16>,
     ) -> Result<(Remote, Interpreter), Error<'static>> {
+        self.guard();
         let remote = target::open(tid).ok_or(Error::Denied(pid))?;
         self.images.read(tid).map_err(|_| Error::Denied(pid))?;
         let interpreter = locate(pid, &remote, &self.images, abi)?;
@@ -108,6 +112,15 @@ impl Session {
         (self.ours && self.pid == pid).then_some(pid)
     }
 
+    /// Sees to it that reads which do not end, end us: to be called before each sample.
+    pub fn guard(&mut self) {
+        let now = clock::now();
+        if now >= self.alarm {
+            clock::set_alarm(LONGEST_READ);
+            self.alarm = now + SECOND;
+        }
+    }
+
     /// Sleeps until `deadline`. True when there is no reason to go on: it has ended, or we shall.
     pub fn sleep(&mut self, deadline: Nanos, samplers: &mut [Option<&mut Sampler>]) -> bool {
         let now = clock::now();
@@ -115,6 +128,13 @@ impl Session {
             return self.asked_to_end;
         }
         self.attend = now + ATTEND;
+        self.signals.block(false);
+        let is_over = self.wait(deadline, now, samplers);
+        self.signals.block(true);
+        is_over
+    }
+
+    fn wait(&mut self, deadline: Nanos, now: Nanos, samplers: &mut [Option<&mut Sampler>]) -> bool {
         loop {
             let slice = deadline.min(clock::now() + NOTICE);
             // Each stop sends a SIGCHLD, too, which mostly is of no interest. We do not stop before all are let go.
@@ -123,7 +143,9 @@ impl Session {
                 false if self.ours => self.signals,
                 false => self.signals.but(SIGCHLD),
             };
-            match clock::sleep_until(slice, signals) {
+            match clock::sleep_until(slice, signals.and(SIGALRM)) {
+                // Nothing was read: somebody stopped us for so long.
+                Some(signal) if signal.number == SIGALRM => self.alarm = 0,
                 Some(signal) if signal.number == SIGTSTP => {
                     let _ = kill_process(getpid(), Signal::STOP);
                 }

@@ -24,6 +24,30 @@ pub fn zeroed<T: Zeroed>(count: usize) -> &'static mut [T] {
     Arena::map((count * size_of::<T>()).next_multiple_of(64).max(64)).unwrap().region(count)
 }
 
+/// An empty folder, which is gone when this is.
+pub struct Folder(std::path::PathBuf);
+
+impl Folder {
+    /// One whose name holds `name`, which no other test uses.
+    pub fn new(name: &str) -> Folder {
+        let path = std::format!("pyflame-{}-{name}", std::process::id());
+        let path = std::fs::canonicalize(std::env::temp_dir()).unwrap().join(path);
+        std::fs::create_dir(&path).unwrap();
+        Folder(path)
+    }
+
+    /// The path of `name` in it.
+    pub fn path(&self, name: &str) -> std::path::PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
 /// Storage for so many names and functions, nodes, and frames of a stack; the first two are powers of two.
 pub fn profile_storage(names: usize, nodes: usize, depth: usize) -> profile::Storage {
     profile::Storage {

@@ -48,7 +48,7 @@ pub fn leading_decimal(text: &[u8]) -> Option<(u64, &[u8])> {
 /// Where `byte` first is in `within`. One place that finds bytes, since memchr brings a copy of itself to each.
 #[inline(never)]
 pub fn find(byte: u8, within: &[u8]) -> Option<usize> {
-    memchr::memchr(byte, within)
+    memchr::arch::all::memchr::One::new(byte).find(within)
 }
 
 #[cfg(test)]

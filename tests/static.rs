@@ -118,6 +118,114 @@ fn nothing_in_it_is_writable_and_executable() {
     assert_eq!(stack[1] & PF_X, 0, "an executable stack");
 }
 
+/// System calls that may be in it, by their numbers on x86_64 (asm/unistd_64.h): none writes to another process.
+const CALLS: [u64; 36] = [
+    0,   // read
+    1,   // write
+    3,   // close
+    5,   // fstat
+    9,   // mmap
+    10,  // mprotect
+    13,  // rt_sigaction
+    14,  // rt_sigprocmask
+    16,  // ioctl: whether it is a terminal
+    17,  // pread64
+    38,  // setitimer
+    39,  // getpid
+    56,  // clone
+    59,  // execve
+    61,  // wait4
+    62,  // kill
+    77,  // ftruncate
+    91,  // fchmod
+    101, // ptrace
+    107, // geteuid
+    128, // rt_sigtimedwait
+    138, // fstatfs
+    157, // prctl
+    217, // getdents64
+    228, // clock_gettime
+    231, // exit_group
+    257, // openat
+    262, // newfstatat
+    263, // unlinkat
+    264, // renameat
+    267, // readlinkat
+    271, // ppoll
+    293, // pipe2
+    310, // process_vm_readv
+    312, // kcmp
+    434, // pidfd_open
+];
+
+/// The instructions of the executable, as operation and operands; none where there is no objdump.
+fn instructions() -> Option<Vec<(String, String)>> {
+    let output =
+        Command::new("objdump").args(["-d", "--no-show-raw-insn"]).arg(executable()).output().ok()?;
+    let line = |line: &str| {
+        let (_, code) = line.split_once(":\t")?;
+        let (operation, operands) = code.split_once(' ').unwrap_or((code, ""));
+        let operands = operands.split('#').next().unwrap_or_default();
+        Some((operation.to_string(), operands.trim().to_string()))
+    };
+    Some(String::from_utf8_lossy(&output.stdout).lines().filter_map(line).collect())
+}
+
+/// A register by its 64-bit name, `rax` for `%eax`.
+fn register(operand: &str) -> Option<String> {
+    let name = operand.strip_prefix('%')?;
+    Some(match name.strip_prefix('e') {
+        Some(rest) => format!("r{rest}"),
+        None => name.trim_end_matches('d').to_string(),
+    })
+}
+
+/// The number that the last of `code`, a system call, makes: what the nearest write to rax put there.
+fn number_of_call(code: &[(String, String)]) -> Option<u64> {
+    let immediate = |text: &str| u64::from_str_radix(text.strip_prefix("$0x")?, 16).ok();
+    let mut wanted = "rax".to_string();
+    let mut popped = false;
+    for (operation, operands) in code.iter().rev().skip(1).take(60) {
+        let (source, target) = operands.rsplit_once(',').unwrap_or(("", operands));
+        if popped && operation == "push" {
+            return immediate(operands);
+        }
+        if popped || register(target).as_ref() != Some(&wanted) {
+            continue;
+        }
+        match operation.as_str() {
+            "pop" => popped = true,
+            "xor" if register(source).as_ref() == Some(&wanted) => return Some(0),
+            "mov" | "movabs" if source.starts_with('$') => return immediate(source),
+            "mov" => wanted = register(source)?,
+            "cmp" | "test" | "push" | "call" | "jmp" => {}
+            _ => return None,
+        }
+    }
+    None
+}
+
+/// What reads the disassembly finds nearly all calls; where it cannot tell the number it says so. What the program does
+/// when it runs is held by `cargo test --test e2e -- hands`.
+#[test]
+fn no_system_call_in_it_writes_to_another_process() {
+    if !cfg!(target_arch = "x86_64") {
+        return say("skipped: reads x86_64 code");
+    }
+    let Some(code) = instructions() else { return say("skipped: no objdump") };
+    let ends = code.iter().enumerate().filter(|(_, (operation, _))| operation == "syscall");
+    let numbers: Vec<_> = ends.map(|(end, _)| number_of_call(&code[..=end])).collect();
+    let told: Vec<u64> = numbers.iter().flatten().copied().collect();
+    let untold = numbers.len() - told.len();
+    say(&format!("{} system calls, of {untold} of them the number is not told", numbers.len()));
+    assert!(told.len() > 20 && untold * 10 <= numbers.len(), "{numbers:?}");
+    let strange: Vec<_> = told.iter().filter(|number| !CALLS.contains(number)).collect();
+    assert!(strange.is_empty(), "system calls {strange:?}");
+    let sysenter = code.iter().filter(|(operation, _)| operation == "sysenter" || operation == "int");
+    let other: Vec<_> = sysenter.filter(|(_, operands)| operands != "$0x3").collect();
+    assert!(other.is_empty(), "other ways into the kernel: {other:?}");
+}
+
 /// A Python that runs until this value is gone.
 struct Busy(Child);
 

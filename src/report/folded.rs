@@ -31,7 +31,11 @@ pub fn write(profile: Profile, lines: bool, out: &mut dyn Sink) {
 
 /// `file:function:line`, or without the line; of a process nothing but its title.
 pub fn put_frame(profile: &Profile, frame: Frame, lines: bool, out: &mut dyn Sink) {
-    let (file, name) = profile.function_names(frame.function);
+    put_named(frame, profile.function_names(frame.function), lines, out);
+}
+
+/// The same for a frame whose file and function are called so.
+fn put_named(frame: Frame, (file, name): (&[u8], &[u8]), lines: bool, out: &mut dyn Sink) {
     if frame.is_root() {
         return escape::put(out, Notation::FoldedFile, file);
     }
@@ -63,16 +67,21 @@ fn put_count(count: u64, out: &mut dyn Sink) {
 
 /// How lines are ordered that differ in these frames, which end their stacks or not.
 fn compare(profile: &Profile, a: (Frame, bool), b: (Frame, bool), lines: bool) -> Ordering {
-    let text = |(frame, is_last), skip| {
+    let names = |(frame, _): (Frame, bool)| profile.function_names(frame.function);
+    let ((file_a, name_a), (file_b, name_b)) = (names(a), names(b));
+    let (name_a, name_b) =
+        if file_a == file_b { differing(name_a, name_b) } else { (beginning(name_a), beginning(name_b)) };
+    let (file_a, file_b) = differing(file_a, file_b);
+    let text = |(frame, is_last), names, skip| {
         let mut window = Window { skip, bytes: [0; WINDOW], len: 0 };
-        put_frame(profile, frame, lines, &mut window);
+        put_named(frame, names, lines, &mut window);
         // What follows a frame in its line: another frame, or the count.
         window.put(if is_last { b" " } else { b";" });
         window
     };
     let mut skip = 0;
     loop {
-        let (a, b) = (text(a, skip), text(b, skip));
+        let (a, b) = (text(a, (file_a, name_a), skip), text(b, (file_b, name_b), skip));
         if a.bytes() != b.bytes() || a.len < WINDOW {
             return a.bytes().cmp(b.bytes());
         }
@@ -80,7 +89,22 @@ fn compare(profile: &Profile, a: (Frame, bool), b: (Frame, bool), lines: bool) -
     }
 }
 
-/// Bytes of a frame that are compared at once; names of 64 KiB do not fit anywhere.
+/// The parts of two names that decide which comes first: a name may be long, and is not to be written whole for that. What
+/// both begin with is left out, but for so much as may belong to the first character that differs; and since no character
+/// is written as the beginning of what another is, not much more is looked at.
+fn differing<'a>(a: &'a [u8], b: &'a [u8]) -> (&'a [u8], &'a [u8]) {
+    let same = a.iter().zip(b).take_while(|(a, b)| a == b).count();
+    let start = same.saturating_sub(3);
+    let part = |name: &'a [u8]| name.get(start..name.len().min(same + 8)).unwrap_or_default();
+    (part(a), part(b))
+}
+
+/// Of a name whatever has to be looked at behind files of which one is the beginning of the other, such as `a` and `a:b`.
+fn beginning(name: &[u8]) -> &[u8] {
+    name.get(..1024).unwrap_or(name)
+}
+
+/// Bytes of a frame that are compared at once.
 const WINDOW: usize = 128;
 
 /// A part of what a frame is written as.

@@ -77,7 +77,10 @@ pub const SIGCHLD: i32 = 17;
 const SIGHUP: i32 = 1;
 const SIGINT: i32 = 2;
 const SIGPIPE: i32 = 13;
+/// What an alarm sends.
+pub const SIGALRM: i32 = 14;
 const SIGTERM: i32 = 15;
+const SIGXFSZ: i32 = 25;
 /// The terminal's wish that we stop.
 pub const SIGTSTP: i32 = 20;
 
@@ -95,6 +98,12 @@ impl Signals {
         Signals(self.0 & !(1 << (n - 1)))
     }
 
+    /// Blocks these, SIGPIPE and SIGXFSZ, so that a write fails instead of ending us, and while nothing is read an alarm.
+    pub fn block(self, reads: bool) {
+        let always = self.and(SIGPIPE).and(SIGXFSZ);
+        (if reads { always } else { always.and(SIGALRM) }).set_mask();
+    }
+
     /// Makes exactly these the blocked ones, which stay pending instead of acting.
     pub fn set_mask(self) {
         const SIG_SETMASK: usize = 2;
@@ -103,8 +112,7 @@ impl Signals {
     }
 }
 
-/// Blocks what ends or stops sampling, so that [`sleep_until`] receives it at a moment when nobody is held, and SIGPIPE, so
-/// that a write fails instead: what to wait for. A hangup that is ignored (nohup(1)) stays so.
+/// Blocks what ends or stops sampling, so that [`sleep_until`] receives it at a moment when nobody is held: what to wait for. A hangup that is ignored (nohup(1)) stays so.
 pub fn block_signals() -> Signals {
     let mut signals = Signals::NONE.and(SIGINT).and(SIGTERM).and(SIGCHLD);
     for signal in [SIGHUP, SIGTSTP] {
@@ -112,8 +120,21 @@ pub fn block_signals() -> Signals {
             signals = signals.and(signal);
         }
     }
-    signals.and(SIGPIPE).set_mask();
+    signals.block(true);
     signals
+}
+
+/// No read of a target takes longer than this. Some would not end at all: the kernel waits for whoever has to say what is
+/// on a page (userfaultfd(2), a file system in user space), and only what kills us ends that.
+pub const LONGEST_READ: Nanos = 20 * SECOND;
+
+/// Has SIGALRM kill us after `time`, in place of what was asked for before; 0: never. Whether anything was.
+pub fn set_alarm(time: Nanos) -> bool {
+    // struct itimerval: seconds and microseconds, of the second time and of the first.
+    let (new, mut old) = ([0, 0, time / SECOND, 0], [0u64; 4]);
+    // SAFETY: the kernel reads one itimerval and writes one. ITIMER_REAL is 0.
+    let _ = unsafe { syscall(nr::SETITIMER, [0, new.as_ptr() as usize, old.as_mut_ptr() as usize, 0, 0, 0]) };
+    old[2] | old[3] != 0
 }
 
 fn is_ignored(signal: i32) -> bool {

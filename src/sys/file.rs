@@ -1,10 +1,12 @@
 //! Files of the target, as memory whose addresses are offsets: regular ones only, opened without waiting for anybody,
-//! read and never mapped, and below the target's root with links resolved inside that root.
+//! read and never mapped, and below the target's root without a link that could lead out of there.
 
 use super::proc::{Path, READ, open};
+use super::walk::{self, LOOK};
 use crate::memory::{Addr, Memory, Miss};
-use rustix::fd::OwnedFd;
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
+use crate::text::Decimal;
+use rustix::fd::{AsRawFd as _, OwnedFd};
+use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
 use rustix::process::Pid;
 
@@ -14,7 +16,7 @@ pub struct Open(OwnedFd);
 impl Open {
     /// The regular file at `path`. Errors: NODEV when it is something else.
     pub fn regular(path: &Path) -> Result<Open, Errno> {
-        Open::checked(open(path, READ)?)
+        Open::checked(open(path, LOOK)?)
     }
 
     /// The file behind the mapping of `pid` from `start` to `end`, even if it has no name any more. Errors: EPERM
@@ -25,17 +27,20 @@ impl Open {
         Open::regular(&Path::new(pid, &[b"map_files", name.get(..len).unwrap_or_default()]))
     }
 
-    /// The file at `path` in the root directory of `pid`. Errors: NOSYS before Linux 5.6, where links could lead out.
+    /// The file at `path` in the root directory of `pid`. What the kernel calls a file in `maps` has no link in it, so none
+    /// is followed, which could lead out of there. Errors: LOOP for one.
     pub fn in_root(pid: Pid, path: &[u8]) -> Result<Open, Errno> {
-        let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = open(&Path::new(pid, &[b"root"]), directory)?;
-        let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        Open::checked(openat2(root, Path::from(path).c_str(), READ, Mode::empty(), inside)?)
+        let root = open(&Path::new(pid, &[b"root"]), LOOK | OFlags::DIRECTORY)?;
+        Open::checked(walk::along(path, Some(root))?.there.ok_or(Errno::NOENT)?)
     }
 
-    fn checked(file: OwnedFd) -> Result<Open, Errno> {
-        let kind = FileType::from_raw_mode(fstat(&file)?.st_mode);
-        if kind == FileType::RegularFile { Ok(Open(file)) } else { Err(Errno::NODEV) }
+    /// Opens what so far was only looked at: to open a device, or a file of some file systems, is to do something to it.
+    fn checked(seen: OwnedFd) -> Result<Open, Errno> {
+        if walk::seen(&seen).0 != FileType::RegularFile {
+            return Err(Errno::NODEV);
+        }
+        let number = Decimal::new(seen.as_raw_fd() as u64);
+        open(&Path::of(&[b"/proc/self/fd/", number.bytes()]), READ).map(Open)
     }
 }
 

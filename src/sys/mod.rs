@@ -14,8 +14,10 @@ pub mod remote;
 pub mod spawn;
 pub mod start;
 pub mod stat;
+pub mod walk;
 
 use rustix::fd::BorrowedFd;
+use rustix::mm::{MprotectFlags, mprotect};
 
 /// Whether this program, and so every process that it can look at, is one for 64-bit ARM.
 pub const AARCH64: bool = cfg!(target_arch = "aarch64");
@@ -31,6 +33,21 @@ pub fn exit(status: i32) -> ! {
 pub fn abort(text: &[u8]) -> ! {
     let _ = rustix::io::write(stderr(), text);
     exit(134)
+}
+
+/// Makes read-only what of the program itself can be written: addresses of functions and texts, which the start of the
+/// process has moved to where they are. No static may change after that.
+pub fn seal() {
+    unsafe extern "C" {
+        static etext: u8;
+        static _end: u8;
+    }
+    const PAGE: usize = 4096;
+    // Between the code and the end of all lies one segment, on pages of its own (build.rs).
+    let page = |place: *const u8| (place as usize).next_multiple_of(PAGE);
+    let (start, end) = (page(&raw const etext), page(&raw const _end));
+    // SAFETY: nothing in there is written from here on. What larger pages do not allow is left as it is.
+    let _ = unsafe { mprotect(start as *mut _, end - start, MprotectFlags::READ) };
 }
 
 /// Standard output.

@@ -52,9 +52,28 @@ impl Path {
         }
     }
 
+    /// Its bytes, without the NUL.
+    pub fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+
     /// The path as system calls take it.
     pub fn c_str(&self) -> &CStr {
-        CStr::from_bytes_until_nul(&self.bytes).unwrap_or_default()
+        self.c_str_from(0)
+    }
+
+    /// The same from byte `at` on, to the next NUL.
+    pub fn c_str_from(&self, at: usize) -> &CStr {
+        let rest = self.bytes.get(at..).unwrap_or_default();
+        // SAFETY: the last byte of all is never written, so there is a NUL unless nothing is left.
+        if rest.is_empty() { c"" } else { unsafe { CStr::from_ptr(rest.as_ptr().cast()) } }
+    }
+
+    /// Puts a NUL in place of byte `at`.
+    pub fn end_at(&mut self, at: usize) {
+        if let Some(byte) = self.bytes.get_mut(at) {
+            *byte = 0;
+        }
     }
 }
 

@@ -22,6 +22,7 @@ pub mod nr {
     pub const RT_SIGACTION: usize = 13;
     pub const RT_SIGPROCMASK: usize = 14;
     pub const RT_SIGTIMEDWAIT: usize = 128;
+    pub const SETITIMER: usize = 38;
 }
 
 /// Numbers of the calls made by hand (asm-generic/unistd.h).
@@ -41,6 +42,7 @@ pub mod nr {
     pub const RT_SIGACTION: usize = 134;
     pub const RT_SIGPROCMASK: usize = 135;
     pub const RT_SIGTIMEDWAIT: usize = 137;
+    pub const SETITIMER: usize = 103;
 }
 
 /// Makes the system call `nr`: its result, or the errno that the kernel returned as -1 to -4095.

@@ -115,7 +115,7 @@ fn ran(setting: &Setting, mode: &str, command: &str) -> Result<Run, Trouble> {
 }
 
 /// The command with its words in place: what everybody may execute is a copy of the profiler.
-fn script(setting: &Setting, target: &Target, pid: u32, command: &str) -> Result<String, Trouble> {
+pub(super) fn script(setting: &Setting, target: &Target, pid: u32, command: &str) -> Result<String, Trouble> {
     let copy = target.file("pyflame");
     fs::copy(&setting.profiler.path, &copy)?;
     fs::set_permissions(&copy, fs::Permissions::from_mode(0o755))?;

@@ -13,10 +13,13 @@ mod deleted;
 mod denied;
 mod ending;
 mod formats;
+mod hands;
+mod hostile;
 mod leaderless;
 mod longtable;
 mod many;
 mod mixed;
+mod output;
 mod shares;
 mod spin;
 mod truth;
@@ -57,7 +60,7 @@ pub enum Extent {
 }
 
 /// All groups, in the order in which they run.
-pub const GROUPS: [Group; 20] = [
+pub const GROUPS: [Group; 23] = [
     Group { name: "blocked", run: blocked::run, on: Extent::Every },
     Group { name: "deleted", run: deleted::run, on: Extent::Every },
     Group { name: "spin", run: spin::run, on: Extent::Every },
@@ -77,6 +80,9 @@ pub const GROUPS: [Group; 20] = [
     Group { name: "leaderless", run: leaderless::run, on: Extent::FewVersions },
     Group { name: "signals", run: ending::signals, on: Extent::One },
     Group { name: "denied", run: denied::run, on: Extent::One },
+    Group { name: "hostile", run: hostile::run, on: Extent::One },
+    Group { name: "hands", run: hands::run, on: Extent::One },
+    Group { name: "output", run: output::run, on: Extent::One },
     Group { name: "contract", run: contract::run, on: Extent::One },
 ];
 

@@ -1,0 +1,254 @@
+//! Goes along a path part by part, so that no link leads where nobody wanted: to the file that we write, or to one of a
+//! target. Each part is opened by its name in the directory before it, without following it (O_PATH | O_NOFOLLOW,
+//! open(2)), and then looked at: what was looked at is what is used, whoever changes names meanwhile.
+
+use super::proc::Path;
+use core::ffi::CStr;
+use rustix::fd::OwnedFd;
+use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, fstatfs, openat, readlinkat_raw};
+use rustix::io::Errno;
+use rustix::process::geteuid;
+
+/// Parts that are gone along, those of links included: no path has as many, only links that lead to themselves.
+const MAX_PARTS: u32 = 4096;
+/// The type of a file system that is `/proc` (linux/magic.h).
+const PROC_SUPER_MAGIC: i64 = 0x9fa0;
+/// How a file is opened that is only looked at.
+pub const LOOK: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
+
+/// Where a path ends.
+pub struct Place {
+    directory: OwnedFd,
+    path: Path,
+    /// Where in the path the name begins that is next.
+    at: usize,
+    /// What has the name, opened with [`LOOK`].
+    pub there: Option<OwnedFd>,
+    /// The name is one of the links of `/proc` to what is open, and what that is is `there`; else it is no link.
+    pub is_magic: bool,
+}
+
+/// The kind of an open file, its permissions, and its owner.
+pub fn seen(file: &OwnedFd) -> (FileType, u32, u32) {
+    let stat = fstat(file).map_or((0, 0), |stat| (stat.st_mode, stat.st_uid));
+    (FileType::from_raw_mode(stat.0), stat.0 & 0o7777, stat.1)
+}
+
+/// Goes along `path`. Below a `root` no link is followed, and no `..` either. Else it begins where the kernel would, and
+/// those are followed that do not stand where anybody may make one: in a directory that is sticky and can be written by
+/// all, such as `/tmp`. (fs.protected_symlinks of proc_sys_fs(5) is the same, but for our own links and those of the
+/// directory's owner.) Errors: LOOP for a link that is not followed, ACCESS for what another user has made in a directory
+/// like `/tmp` (as fs.protected_regular), those of `open(2)`.
+pub fn along(path: &[u8], root: Option<OwnedFd>) -> Result<Place, Errno> {
+    let is_inside = root.is_some();
+    let path = Path::from(path);
+    let directory = root.map_or_else(|| start(&path), Ok)?;
+    let mut place = Place { directory, path, at: 0, there: None, is_magic: false };
+    place.go(is_inside)?;
+    Ok(place)
+}
+
+/// Where a path begins: at our root, or in our working directory.
+fn start(path: &Path) -> Result<OwnedFd, Errno> {
+    let name = if path.bytes().first() == Some(&b'/') { c"/" } else { c"." };
+    openat(CWD, name, LOOK | OFlags::DIRECTORY, Mode::empty())
+}
+
+impl Place {
+    #[inline(never)] // so that there is one place where it is dropped
+    fn go(&mut self, is_inside: bool) -> Result<(), Errno> {
+        for _ in 0..MAX_PARTS {
+            let behind = self.cut();
+            if is_inside && self.name() == c".." {
+                return Err(Errno::LOOP);
+            }
+            let file = match self.open(LOOK | OFlags::NOFOLLOW) {
+                Err(Errno::NOENT) if behind == 0 && !self.name().is_empty() => return Ok(()),
+                file => self.there.insert(file?),
+            };
+            let (kind, _, owner) = seen(file);
+            let shared = seen(&self.directory).1 & 0o1002 == 0o1002;
+            if kind == FileType::Symlink {
+                if is_inside || shared {
+                    return Err(Errno::LOOP);
+                }
+                self.is_magic = fstatfs(&*file)?.f_type == PROC_SUPER_MAGIC;
+                if !self.is_magic {
+                    self.follow(behind)?;
+                    continue;
+                }
+                self.there = Some(self.open(LOOK)?);
+            }
+            if behind == 0 {
+                let foreign = shared && owner != geteuid().as_raw();
+                return if foreign { Err(Errno::ACCESS) } else { Ok(()) };
+            }
+            if let Some(directory) = self.there.take() {
+                self.directory = directory;
+            }
+            (self.at, self.is_magic) = (behind, false);
+        }
+        Err(Errno::LOOP)
+    }
+
+    /// The name in the directory.
+    pub fn name(&self) -> &CStr {
+        self.path.c_str_from(self.at)
+    }
+
+    /// Opens what has the name.
+    pub fn open(&self, flags: OFlags) -> Result<OwnedFd, Errno> {
+        openat(&self.directory, self.name(), flags, Mode::empty())
+    }
+
+    /// The directory.
+    pub fn directory(&self) -> &OwnedFd {
+        &self.directory
+    }
+
+    /// Ends the next name where it ends: where what is behind it begins, 0 if nothing is.
+    fn cut(&mut self) -> usize {
+        while self.path.bytes().get(self.at) == Some(&b'/') {
+            self.at += 1;
+        }
+        let mut end = self.at;
+        while let Some(&byte) = self.path.bytes().get(end) {
+            if byte == b'/' {
+                self.path.end_at(end);
+                return end + 1;
+            }
+            end += 1;
+        }
+        0
+    }
+
+    /// Goes on where the link that is there leads, and from where it leads to what is behind it.
+    #[inline(never)] // for its frame
+    fn follow(&mut self, behind: usize) -> Result<(), Errno> {
+        let mut target = [0; 4096];
+        let Some(link) = self.there.take() else { return Ok(()) };
+        let len = readlinkat_raw(&link, c"", &mut target[..])?;
+        let rest = self.path.bytes().get(behind..).unwrap_or_default();
+        let (slash, rest): (&[u8], &[u8]) = if behind == 0 { (b"", b"") } else { (b"/", rest) };
+        let path = Path::of(&[target.get(..len).unwrap_or_default(), slash, rest]);
+        if path.bytes().len() != len + slash.len() + rest.len() {
+            return Err(Errno::NAMETOOLONG);
+        }
+        if path.bytes().first() == Some(&b'/') {
+            self.directory = start(&path)?;
+        }
+        (self.path, self.at) = (path, 0);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Folder;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::string::String;
+    use std::{format, fs};
+
+    /// Where `path` leads: the real path of the directory and the name in it, and whether something is there.
+    fn leads(path: &std::path::Path) -> Result<(String, bool), Errno> {
+        use rustix::fd::AsRawFd as _;
+        let place = along(path.as_os_str().as_encoded_bytes(), None)?;
+        let directory = fs::read_link(format!("/proc/self/fd/{}", place.directory().as_raw_fd())).unwrap();
+        let name = String::from_utf8(place.name().to_bytes().to_vec()).unwrap();
+        Ok((format!("{}/{name}", directory.display()), place.there.is_some()))
+    }
+
+    #[test]
+    fn paths_lead_where_the_kernel_says() {
+        let folder = Folder::new("walk");
+        fs::create_dir_all(folder.path("a/b")).unwrap();
+        fs::write(folder.path("a/b/file"), "").unwrap();
+        for (link, target) in [
+            ("file", "a/b/file"),
+            ("up", "../../a/b/new"),
+            ("chain", "dir/up"),
+            ("dir", "a//b/"),
+            ("loop", "loop"),
+            ("round", "./again"),
+            ("again", "round"),
+        ] {
+            let at = if link == "up" { "a/b/up" } else { link };
+            symlink(target, folder.path(at)).unwrap();
+        }
+        symlink(folder.path("a"), folder.path("absolute")).unwrap();
+        let root = folder.path("");
+        let leads = |path| leads(&folder.path(path));
+        let at = |path, there| Ok((format!("{}{path}", root.display()), there));
+        assert_eq!(leads("a/b/file"), at("a/b/file", true));
+        assert_eq!(leads("a/./b/..//b/new"), at("a/b/new", false));
+        assert_eq!(leads("file"), at("a/b/file", true));
+        assert_eq!(leads("absolute/b/file"), at("a/b/file", true));
+        assert_eq!(leads("dir/new"), at("a/b/new", false));
+        assert_eq!(leads("chain"), at("a/b/new", false));
+        assert_eq!(leads("a/b/file/x").err(), Some(Errno::NOTDIR));
+        assert_eq!(leads("none/new").err(), Some(Errno::NOENT));
+        assert_eq!(leads("loop").err(), Some(Errno::LOOP));
+        assert_eq!(leads("round/x").err(), Some(Errno::LOOP));
+        assert_eq!(along(b"", None).err(), Some(Errno::NOENT));
+        let here = along(b"Cargo.toml", None).unwrap();
+        assert!(here.there.is_some() && !here.is_magic);
+    }
+
+    #[test]
+    fn no_link_of_a_shared_directory_is_followed_wherever_it_stands_in_the_path() {
+        let folder = Folder::new("shared");
+        for name in ["shared", "own"] {
+            fs::create_dir(folder.path(name)).unwrap();
+        }
+        fs::write(folder.path("own/file"), "").unwrap();
+        symlink("../own", folder.path("shared/dir")).unwrap();
+        symlink("../own/file", folder.path("shared/file")).unwrap();
+        symlink("../own/none", folder.path("shared/none")).unwrap();
+        symlink("shared/file", folder.path("indirect")).unwrap();
+        let paths = ["shared/dir/file", "shared/file", "shared/none", "indirect", "own/../shared/file"];
+        for mode in [0o777, 0o1755, 0o1775] {
+            fs::set_permissions(folder.path("shared"), fs::Permissions::from_mode(mode)).unwrap();
+            assert!(paths.iter().all(|path| leads(&folder.path(path)).is_ok()), "{mode:o}");
+        }
+        fs::set_permissions(folder.path("shared"), fs::Permissions::from_mode(0o1777)).unwrap();
+        for path in paths {
+            assert_eq!(leads(&folder.path(path)), Err(Errno::LOOP), "{path}");
+        }
+        fs::write(folder.path("shared/mine"), "").unwrap();
+        assert!(leads(&folder.path("shared/mine")).is_ok());
+        assert!(leads(&folder.path("shared/new")).is_ok());
+        if std::os::unix::fs::chown(folder.path("shared/mine"), Some(12), None).is_ok() {
+            assert_eq!(leads(&folder.path("shared/mine")), Err(Errno::ACCESS));
+        }
+    }
+
+    #[test]
+    fn without_links_there_is_no_way_out() {
+        let folder = Folder::new("inside");
+        fs::create_dir_all(folder.path("root/lib")).unwrap();
+        fs::write(folder.path("root/lib/file"), "").unwrap();
+        symlink("lib", folder.path("root/link")).unwrap();
+        symlink("/etc/passwd", folder.path("root/passwd")).unwrap();
+        let inside = |path: &str| {
+            let root =
+                rustix::fs::open(folder.path("root").to_str().unwrap(), OFlags::PATH, Mode::empty()).unwrap();
+            along(path.as_bytes(), Some(root)).map(|place| place.there.is_some())
+        };
+        assert_eq!(inside("/lib/file"), Ok(true));
+        assert_eq!(inside("//lib/./file"), Ok(true));
+        assert_eq!(inside("lib/none"), Ok(false));
+        for path in ["link/file", "passwd", "/passwd", "../../etc/passwd", "lib/../lib/file"] {
+            assert_eq!(inside(path), Err(Errno::LOOP), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_is_nowhere() {
+        let folder = Folder::new("long");
+        let long = "x/".repeat(1900);
+        symlink(&long, folder.path("link")).unwrap();
+        let path = format!("{}/{}", folder.path("link").display(), "y/".repeat(200));
+        assert_eq!(along(path.as_bytes(), None).err(), Some(Errno::NAMETOOLONG));
+    }
+}

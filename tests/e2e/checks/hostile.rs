@@ -1,0 +1,198 @@
+//! Processes that look like Python and mean no good: whatever they do, a run ends, in time, with little memory, says or
+//! writes nothing that a terminal or a viewer would take for its own, and leaves them as they were.
+
+use super::Setting;
+use crate::profiler::Run;
+use crate::stacks::Folded;
+use crate::target::{self, Target};
+use crate::verdict::{Checked, Score, Trouble, ensure};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+/// What `tests/programs/hostile.c` can be, but for what has a check of its own.
+const MODES: [&str; 13] = [
+    "interpreters",
+    "threads",
+    "frames",
+    "long",
+    "lengths",
+    "sizes",
+    "offsets",
+    "guarded",
+    "truncated",
+    "many",
+    "escapes",
+    "changing",
+    "mappings",
+];
+
+/// How each of them is looked at.
+const WAYS: [&str; 5] =
+    ["-s 0.3", "-s 0.3 --threads --blocking", "-s 0.2 -C --nonblocking -r 0", "-d", "--check"];
+
+/// Formats for viewers, and what may not stand in any as it is.
+const FORMATS: [&str; 6] = ["svg", "speedscope", "chrome", "cpuprofile", "folded", "flamechart"];
+const FORBIDDEN: [&[u8]; 4] = [b"\x1b", b"\x07", b"<script>alert", b"\xc2\x9b"];
+
+/// A run of half a second may take so much more on a busy machine, and so much memory, in KiB.
+const SOON: Duration = Duration::from_secs(15);
+const LITTLE: u64 = 40 << 10;
+/// No read takes longer than 20 s (`LONGEST_READ` in src/sys/clock.rs).
+const ALARM: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(40));
+
+pub fn run(setting: &Setting, score: &mut Score) -> Checked {
+    let directory = Target::other("true", &[])?;
+    let program = compile(&directory.file("hostile"), "-rdynamic")?;
+    let stripped = compile(&directory.file("stripped"), "-s")?;
+    score.enter("hostile: plain", plain(setting, &program));
+    for mode in MODES {
+        score.enter(&format!("hostile: {mode}"), endured(setting, &program, mode));
+    }
+    score.enter("hostile: formats", formats(setting, &program));
+    score.enter("hostile: silent", silent(setting, &program));
+    for (name, put) in
+        [("FIFO", put_fifo as fn(&Path) -> Checked), ("device", put_device), ("link", put_link)]
+    {
+        score.enter(&format!("hostile: its library is now a {name}"), replaced(setting, &stripped, put));
+    }
+    Ok(())
+}
+
+fn compile(to: &Path, symbols: &str) -> Result<PathBuf, Trouble> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/hostile.c");
+    let arguments = ["-O1", symbols, "-pthread", "-o"];
+    match Command::new("cc").args(arguments).arg(to).arg(&source).output() {
+        Err(_) => Err(Trouble::Skipped("no C compiler".into())),
+        Ok(output) if !output.status.success() => {
+            Err(format!("cc: {}", String::from_utf8_lossy(&output.stderr)).into())
+        }
+        Ok(_) => Ok(to.to_path_buf()),
+    }
+}
+
+fn start(program: &Path, mode: &str) -> Result<Target, Trouble> {
+    let mut target = Target::other(program, &["ready", mode])?;
+    while !target.file("ready").exists() {
+        if let Some(status) = target.ended() {
+            return Err(Trouble::Skipped(format!("it cannot be had here: {status}")));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(target)
+}
+
+/// If this did not work, the rest would mean nothing.
+fn plain(setting: &Setting, program: &Path) -> Checked {
+    let target = start(program, "plain")?;
+    let run = setting.profiler.succeed(&format!("-s 0.3 {}", target.pid()))?;
+    let text = run.output();
+    ensure(text.starts_with("hostile.py:main:6;hostile.py:victim:7 "), || run.describe())
+}
+
+fn endured(setting: &Setting, program: &Path, mode: &str) -> Checked {
+    let mut target = start(program, mode)?;
+    for way in WAYS {
+        let run = setting.profiler.run(&format!("-V {way} {}", target.pid()))?;
+        is_well(&run)?;
+        if way.starts_with("-s") && run.status.success() {
+            Folded::parse(&run.stdout)?;
+        }
+        target.undisturbed()?;
+    }
+    Ok(())
+}
+
+/// It ended by itself, soon, without much memory, and everything that it wrote can be printed.
+fn is_well(run: &Run) -> Checked {
+    ensure(matches!(run.status.code(), Some(0 | 1)), || run.describe())?;
+    ensure(run.took < SOON && run.peak < LITTLE, || format!("{} KiB, {}", run.peak, run.describe()))?;
+    for text in [&run.stdout, &run.stderr] {
+        let is_control = |c: char| c.is_control() && c != '\n';
+        let control = std::str::from_utf8(text).map(|text| text.chars().find(|c| is_control(*c)));
+        ensure(control == Ok(None), || format!("{control:?}: {}", run.describe()))?;
+    }
+    Ok(())
+}
+
+fn formats(setting: &Setting, program: &Path) -> Checked {
+    let target = start(program, "escapes")?;
+    for format in FORMATS {
+        let run = setting.profiler.succeed(&format!("-s 0.5 -f {format} {}", target.pid()))?;
+        ensure(run.stdout.len() > 100, || run.describe())?;
+        // What is no markup, folded and flamechart, may hold what looks like it.
+        let mut forbidden =
+            FORBIDDEN.iter().filter(|text| !format.starts_with('f') || !text.starts_with(b"<"));
+        let found = forbidden.find(|text| run.stdout.windows(text.len()).any(|bytes| bytes == **text));
+        ensure(found.is_none(), || format!("{format}: {found:?} in {}", run.output()))?;
+        if ["speedscope", "chrome", "cpuprofile"].contains(&format) {
+            let path = target.file("profile.json");
+            fs::write(&path, &run.stdout)?;
+            let read = Command::new(&setting.python.path).args(["-m", "json.tool"]).arg(&path).output()?;
+            ensure(read.status.success(), || format!("{format}: {}", String::from_utf8_lossy(&read.stderr)))?;
+        }
+    }
+    Ok(())
+}
+
+/// The kernel waits for a page for ever, and then only what kills us ends that.
+fn silent(setting: &Setting, program: &Path) -> Checked {
+    let mut target = start(program, "silent")?;
+    let words = format!("-s 1 -o {} {}", target.file("out").display(), target.pid());
+    let run = setting.profiler.run(&words)?;
+    let signal = std::os::unix::process::ExitStatusExt::signal(&run.status);
+    ensure(signal == Some(14) && run.took > ALARM.0 && run.took < ALARM.1, || run.describe())?;
+    ensure(!target.file("out").exists(), || "a file without a profile".into())?;
+    target.undisturbed()
+}
+
+fn put_fifo(path: &Path) -> Checked {
+    let made = Command::new("mkfifo").arg(path).status()?;
+    ensure(made.success(), || format!("mkfifo: {made}"))
+}
+
+fn put_device(path: &Path) -> Checked {
+    let made = Command::new("mknod").arg(path).args(["c", "1", "5"]).status()?; // /dev/zero
+    if made.success() { Ok(()) } else { Err(Trouble::Skipped("no device can be made here".into())) }
+}
+
+fn put_link(path: &Path) -> Checked {
+    Ok(std::os::unix::fs::symlink("/etc/passwd", path)?)
+}
+
+/// A library that says in its name what it is, but exports nothing, so that its file is looked for: and that is now
+/// something else. It is looked at, but not opened.
+fn replaced(setting: &Setting, program: &Path, put: fn(&Path) -> Checked) -> Checked {
+    let target = start(program, "library")?;
+    let path = target.file("libpython3.13.so.1.0");
+    fs::remove_file(&path)?;
+    put(&path)?;
+    let trace = target.file("trace");
+    let user = if target::status(std::process::id(), "Uid").is_some_and(|uid| uid.starts_with("0\t")) {
+        "setpriv --bounding-set=-sys_admin,-checkpoint_restore"
+    } else {
+        ""
+    };
+    let command = format!(
+        "exec {user} strace -o {} -e trace=open,openat,openat2 $PYFLAME -s 0.1 {}",
+        trace.display(),
+        target.pid()
+    );
+    let run = setting.profiler.shell(&command)?;
+    if run.status.code() == Some(127) {
+        return Err(Trouble::Skipped("no strace".into()));
+    }
+    // It is found all the same: by the cookie, in memory.
+    ensure(run.took < SOON && run.output().contains(":victim:7 "), || run.describe())?;
+    let trace = fs::read_to_string(trace)?;
+    let opened: Vec<_> = trace.lines().filter(|line| line.contains("\"libpython3.13.so.1.0\"")).collect();
+    ensure(!opened.is_empty() && opened.iter().all(|line| line.contains("O_PATH")), || {
+        format!("{opened:?}")
+    })?;
+    // A file that is opened is so right after it was looked at.
+    let library = |line: &str| line.contains("\"libpython3.13.so.1.0\"");
+    let lines: Vec<_> = trace.lines().collect();
+    let read = lines.windows(2).any(|pair| library(pair[0]) && pair[1].contains("/proc/self/fd/"));
+    ensure(!read && !trace.contains("passwd"), || trace)
+}
