@@ -402,15 +402,14 @@ impl<'a> Family<'a> {
         let place = self.samplers.iter().position(is_free);
         let slot = place.and_then(|place| self.samplers.get_mut(place));
         process.place = place.map_or(0, |place| place as u32 + 1);
-        let child = self.session.child(pid);
         match slot {
             Some(Some(sampler)) => {
                 self.remarks.note(sampler);
-                sampler.turn_to(pid, child, remote, *interpreter);
+                sampler.turn_to(pid, remote, *interpreter);
                 Some(sampler)
             }
             Some(slot) if process.place == 1 || self.storage.grow().is_ok() => {
-                *slot = self.storage.sampler(pid, remote, interpreter, self.choice, child);
+                *slot = self.storage.sampler(pid, remote, interpreter, self.choice);
                 slot.as_deref_mut()
             }
             _ => {

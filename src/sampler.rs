@@ -33,7 +33,7 @@ use confirm::TRIES;
 use history::{ACQUAINTED, History, Plan};
 pub use lanes::Lane;
 use look::{Look, Runners, calls_of};
-use rustix::process::{Pid, WaitStatus};
+use rustix::process::Pid;
 
 /// After so long the threads of a sample that are left are given up: there is no end to what a target may have us read.
 const LONGEST: clock::Nanos = 2 * clock::SECOND;
@@ -144,7 +144,6 @@ impl Sampler {
         pid: Pid,
         interpreter: Interpreter,
         choice: Choice,
-        child: Option<Pid>,
         prefetch: Prefetch<Remote>,
         codes: Codes,
         storage: Storage,
@@ -163,7 +162,7 @@ impl Sampler {
             trusted: 0,
             cut: false,
             history: History::new(choice.mode),
-            stopper: Stopper::new(choice.mode != Mode::Nonblocking, child),
+            stopper: Stopper::new(choice.mode != Mode::Nonblocking),
             strange: false,
             called: None,
             native: None,
@@ -201,11 +200,6 @@ impl Sampler {
         self.stopper.waits()
     }
 
-    /// How the child that was named ended, if a stop told.
-    pub fn ended(&self) -> Option<WaitStatus> {
-        self.stopper.ended()
-    }
-
     /// Puts `root` below all stacks. None: the process has ended, and another may follow.
     pub fn set_root(&mut self, root: Option<Frame>) {
         self.root = root;
@@ -216,11 +210,11 @@ impl Sampler {
         self.root.is_none() && !self.waits_for_stop()
     }
 
-    /// Goes on with another process, in the same storage. `child`: if it is one that we started ourselves.
-    pub fn turn_to(&mut self, pid: Pid, child: Option<Pid>, remote: Remote, interpreter: Interpreter) {
+    /// Goes on with another process, in the same storage.
+    pub fn turn_to(&mut self, pid: Pid, remote: Remote, interpreter: Interpreter) {
         self.pid = pid;
         self.history = History::new(self.choice.mode);
-        self.stopper = Stopper::new(self.choice.mode != Mode::Nonblocking, child);
+        self.stopper = Stopper::new(self.choice.mode != Mode::Nonblocking);
         (self.called, self.fruitless, self.patience) = (None, 0, FRUITLESS);
         self.read_anew(remote, interpreter);
     }

@@ -60,21 +60,20 @@ impl Storage {
         Ok(())
     }
 
-    /// A sampler of process `pid`. `child`: if it is one that we started ourselves.
+    /// A sampler of process `pid`.
     pub fn sampler(
         &mut self,
         pid: Pid,
         remote: Remote,
         interpreter: &Interpreter,
         choice: Choice,
-        child: Option<Pid>,
     ) -> Option<&'static mut Sampler> {
         let prefetch = self.prefetch(remote, interpreter.layout.frame.room);
         let codes = self.codes();
         // On a page with the beginning of a list, which is used anyway.
         let place = self.arena.region::<MaybeUninit<Sampler>>(1);
         let lists = self.lists();
-        let sampler = Sampler::new(pid, *interpreter, choice, child, prefetch, codes, lists);
+        let sampler = Sampler::new(pid, *interpreter, choice, prefetch, codes, lists);
         Some(place.first_mut()?.write(sampler))
     }
 

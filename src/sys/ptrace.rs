@@ -68,8 +68,8 @@ pub enum Stop {
     /// It is on no processor: it waits for one, or in the kernel for something that nothing interrupts, or for its
     /// `vfork` child. Before it comes to run any of its own instructions again it will stop, so it stands still, too.
     Late(Tracee),
-    /// It has ended, with this status where we are told.
-    Ended(Option<WaitStatus>),
+    /// It has ended.
+    Ended,
 }
 
 fn spin(time: Nanos) {
@@ -131,8 +131,11 @@ impl Tracee {
         match waitpid(Some(self.tid), WALL | WaitOptions::NOHANG) {
             Ok(None) => Stop::Late(self),
             Ok(Some((_, status))) if status.stopped() => Stop::Stopped(self.stopped(status)),
-            Ok(Some((_, status))) => Stop::Ended(Some(status)),
-            Err(_) => Stop::Ended(None),
+            Ok(Some((_, status))) => {
+                super::spawn::note_end(self.tid, status);
+                Stop::Ended
+            }
+            Err(_) => Stop::Ended,
         }
     }
 
