@@ -1,7 +1,9 @@
 //! Files of the target, as memory whose addresses are offsets: regular ones only, opened without waiting for anybody,
 //! read and never mapped, and below the target's root with links resolved inside that root.
 
+use super::filter::Risk;
 use super::proc::{Path, READ, open};
+use super::raw::nr;
 use crate::memory::{Addr, Memory, Miss};
 use rustix::fd::OwnedFd;
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
@@ -25,11 +27,16 @@ impl Open {
         Open::regular(&Path::new(pid, &[b"map_files", name.get(..len).unwrap_or_default()]))
     }
 
-    /// The file at `path` in the root directory of `pid`. Errors: NOSYS before Linux 5.6, where links could lead out.
+    /// The file at `path` in the root directory of `pid`. Errors: NOSYS before Linux 5.6, where links could lead out, and
+    /// where a filter forbids it.
     pub fn in_root(pid: Pid, path: &[u8]) -> Result<Open, Errno> {
         let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = open(&Path::new(pid, &[b"root"]), directory)?;
         let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        static RISK: Risk = Risk::of(nr::OPENAT2);
+        if !RISK.is_none() {
+            return Err(Errno::NOSYS);
+        }
         Open::checked(openat2(root, Path::from(path).c_str(), READ, Mode::empty(), inside)?)
     }
 

@@ -3,6 +3,7 @@
 pub mod children;
 pub mod clock;
 pub mod file;
+mod filter;
 pub mod identity;
 pub mod mem;
 pub mod out;

@@ -4,6 +4,7 @@
 //! dropped lets its thread go, and no longer traces it.
 
 use super::clock::{self, Nanos};
+use super::filter::Risk;
 use super::raw::{nr, syscall};
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions, WaitStatus, getpid, waitpid};
@@ -33,6 +34,10 @@ const NEXT_SPIN: Nanos = 3_000;
 const LOOKS: u32 = 20;
 
 fn ptrace(request: usize, tid: Pid, argument: usize) -> Result<(), Errno> {
+    static RISK: Risk = Risk::of(nr::PTRACE);
+    if !RISK.is_none() {
+        return Err(Errno::PERM);
+    }
     // SAFETY: none of the requests above makes the kernel read or write memory of ours.
     unsafe { syscall(nr::PTRACE, [request, tid.as_raw_nonzero().get() as usize, 0, argument, 0, 0]) }
         .map(drop)

@@ -1,6 +1,7 @@
 //! Reading another process: one vectored `process_vm_readv(2)`, or `pread(2)` on its `/proc/PID/mem` where the
 //! first is denied. Nothing here writes to another process.
 
+use super::filter::Risk;
 use super::raw::{nr, syscall};
 use crate::memory::{Addr, Gather, Memory, Miss, Span};
 use core::cell::Cell;
@@ -58,21 +59,16 @@ impl Remote {
     fn readv(&self, ranges: &[Span], into: &mut [u8]) -> Result<usize, Errno> {
         let local = Span { base: into.as_mut_ptr() as u64, len: into.len() as u64 };
         self.calls.set(self.calls.get() + 1);
-        // SAFETY: the kernel writes at most `into.len()` bytes to `into` and reads `ranges.len()` ranges; the remote
-        // addresses are its business to check.
-        unsafe {
-            syscall(
-                nr::PROCESS_VM_READV,
-                [
-                    self.pid.as_raw_nonzero().get() as usize,
-                    &raw const local as usize,
-                    1,
-                    ranges.as_ptr() as usize,
-                    ranges.len().min(MAX_RANGES),
-                    0,
-                ],
-            )
+        let pid = self.pid.as_raw_nonzero().get() as usize;
+        let (count, ranges) = (ranges.len().min(MAX_RANGES), ranges.as_ptr() as usize);
+        let args = [pid, &raw const local as usize, 1, ranges, count, 0];
+        static RISK: Risk = Risk::of(nr::PROCESS_VM_READV);
+        if !RISK.is_none() {
+            return Err(Errno::NOSYS);
         }
+        // SAFETY: the kernel writes at most `into.len()` bytes to `into` and reads `count` ranges; the remote addresses
+        // are its business to check.
+        unsafe { syscall(nr::PROCESS_VM_READV, args) }
     }
 
     fn pread_all(&self, file: &OwnedFd, ranges: &[Span], into: &mut [u8]) -> Result<usize, Errno> {
