@@ -205,7 +205,7 @@ impl<'a> Family<'a> {
                 escape::put(out, Notation::FoldedFile, title_of(pid, tid).bytes());
                 out.put(b"\n");
             }
-            match self.session.find(pid, tid, self.options.abi) {
+            match self.session.find(pid, tid, self.options) {
                 Ok((remote, interpreter)) => {
                     any = true;
                     check::write(pid, &remote, &interpreter, self.session.images(), out);
@@ -354,7 +354,7 @@ impl<'a> Family<'a> {
         let found = if parent.is_some_and(|parent| children::share_memory(parent, tid)) {
             Err(Error::NotPython(stat.parent)) // what runs there is the parent's
         } else {
-            self.session.find(pid, tid, self.options.abi)
+            self.session.find(pid, tid, self.options)
         };
         let sampler = sampler(self.samplers, process);
         process.denied = matches!(found, Err(Error::Denied(_)));
@@ -378,7 +378,7 @@ impl<'a> Family<'a> {
         if self.error.is_some() && pid == self.session.pid() {
             self.error = Some(error);
         }
-        let is_said = matches!(error, Error::Denied(..) | Error::Version(..));
+        let is_said = matches!(error, Error::Denied(..) | Error::OnlyStopped(..) | Error::Version(..));
         if is_said && process.pause >= PATIENCE {
             self.remarks.leave_out(process);
         }

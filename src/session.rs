@@ -1,6 +1,7 @@
 //! The time from one sample to the next, and what ends it: a signal, or the end of the process that it is all about.
 //! Finds interpreters; knows nothing of what is counted.
 
+use crate::cli::{Mode, Options};
 use crate::error::Error;
 use crate::locate::{Interpreter, locate};
 use crate::profile::Profile;
@@ -75,11 +76,11 @@ impl Session {
         &mut self,
         pid: Pid,
         tid: Pid,
-        abi: Option<u16>,
+        options: &Options<'_>,
     ) -> Result<(Remote, Interpreter), Error<'static>> {
-        let remote = target::open(tid).ok_or(Error::Denied(pid))?;
+        let remote = target::open(pid, tid, options.mode != Mode::Nonblocking)?;
         self.images.read(tid).map_err(|_| Error::Denied(pid))?;
-        let interpreter = locate(pid, &remote, &self.images, abi)?;
+        let interpreter = locate(pid, &remote, &self.images, options.abi)?;
         Ok((remote, interpreter))
     }
 

@@ -153,11 +153,12 @@ impl Storage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::remote::Way;
 
     #[test]
     fn the_address_space_holds_all_regions() {
         let mut storage = Storage::map().expect("address space");
-        let remote = Remote::new(rustix::process::getpid(), None);
+        let remote = Remote::new(rustix::process::getpid(), Way::Readv);
         storage.images();
         storage.lanes();
         storage.profile();
@@ -167,7 +168,7 @@ mod tests {
         assert_eq!(storage.lists().path.len(), DEPTH);
         storage.arena.region::<MaybeUninit<Sampler>>(1);
         storage.grow().expect("address space");
-        storage.prefetch(Remote::new(rustix::process::getpid(), None), 0);
+        storage.prefetch(Remote::new(rustix::process::getpid(), Way::Readv), 0);
         storage.codes();
         storage.arena.region::<MaybeUninit<Sampler>>(1);
         storage.lists();

@@ -9,6 +9,7 @@ use crate::profile::Profile;
 use crate::python::threads::{Thread, Turns};
 use crate::stopper::Still;
 use crate::sys::clock;
+use crate::sys::peek::Peek;
 use crate::target;
 use rustix::process::Pid;
 
@@ -27,18 +28,28 @@ impl Sampler {
         if (!thread.running || self.called == Some(tid)) && !target::on_processor(self.pid, tid) {
             return self.look_again(profile, thread, false);
         }
+        if self.remote().peek().and_then(Peek::held) == Some(tid) {
+            if self.fetch(thread) && self.accept(profile, thread) {
+                return true;
+            }
+            self.let_go();
+        }
         let mut refused = 0;
         for _ in 0..LATE_LOOKS {
+            if self.remote().peek().is_some_and(Peek::waits) {
+                return false; // it may be this one, and cannot be told twice
+            }
             match self.stopper.stop(tid) {
                 None => return false,
                 Some(Still::Stopped(stopped)) => {
                     profile.counts.stopped += 1;
                     self.called = stopped.in_call().then_some(tid);
-                    if !self.fetch(thread) {
-                        return false;
-                    }
-                    if self.accept(profile, thread) {
-                        return true;
+                    self.lend(Some(tid));
+                    let fetched = self.fetch(thread);
+                    let accepted = fetched && self.accept(profile, thread);
+                    self.lend(None);
+                    if accepted || !fetched {
+                        return accepted;
                     }
                     refused += 1;
                     if refused == STOPS {
@@ -55,6 +66,13 @@ impl Sampler {
             clock::wait_for_child(LATE_PAUSE);
         }
         false
+    }
+
+    /// Reads through thread `tid`, which stands still, where that is the way to read.
+    fn lend(&self, tid: Option<Pid>) {
+        if let Some(peek) = self.remote().peek() {
+            peek.lend(tid);
+        }
     }
 
     /// A look at a thread that stands still: new calls and all.

@@ -7,6 +7,7 @@ mod filter;
 pub mod identity;
 pub mod mem;
 pub mod out;
+pub mod peek;
 pub mod proc;
 pub mod ptrace;
 pub mod raw;

@@ -9,6 +9,7 @@ use super::raw::{nr, syscall};
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions, WaitStatus, getpid, waitpid};
 
+const PTRACE_PEEKDATA: usize = 2;
 const PTRACE_DETACH: usize = 17;
 const PTRACE_SEIZE: usize = 0x4206;
 const PTRACE_INTERRUPT: usize = 0x4207;
@@ -33,14 +34,28 @@ const NEXT_SPIN: Nanos = 3_000;
 /// Looks before it is taken for granted that the thread is on no processor.
 const LOOKS: u32 = 20;
 
+static RISK: Risk = Risk::of(nr::PTRACE);
+
 fn ptrace(request: usize, tid: Pid, argument: usize) -> Result<(), Errno> {
-    static RISK: Risk = Risk::of(nr::PTRACE);
     if !RISK.is_none() {
         return Err(Errno::PERM);
     }
-    // SAFETY: none of the requests above makes the kernel read or write memory of ours.
+    // SAFETY: none of the requests that come here makes the kernel read or write memory of ours.
     unsafe { syscall(nr::PTRACE, [request, tid.as_raw_nonzero().get() as usize, 0, argument, 0, 0]) }
         .map(drop)
+}
+
+/// The word at `address` of the process of a thread that was stopped. Errors: IO when it cannot be read, SRCH when the
+/// thread is gone.
+pub fn peek(tid: Pid, address: u64) -> Result<[u8; 8], Errno> {
+    let mut word = [0u8; 8];
+    let tid = tid.as_raw_nonzero().get() as usize;
+    // SAFETY: the kernel writes one word.
+    let result = unsafe {
+        let to = word.as_mut_ptr() as usize;
+        syscall(nr::PTRACE, [PTRACE_PEEKDATA, tid, address as usize, to, 0, 0])
+    };
+    result.map(|_| word)
 }
 
 /// A thread that stands still until this value is gone.
@@ -53,6 +68,11 @@ pub struct Stopped {
 }
 
 impl Stopped {
+    /// The thread.
+    pub fn tid(&self) -> Pid {
+        self.tid
+    }
+
     /// Whether the stop hit it in a system call.
     pub fn in_call(&self) -> bool {
         self.in_call

@@ -1,7 +1,8 @@
 """confine.py MODE COMMAND...: becomes the command, in a confinement that is inherited.
 
-`readv=N`, `ptrace=N`, `pidfd=N`: a seccomp filter by which process_vm_readv, ptrace or pidfd_open fails with errno N; `landlock`: a domain of
-its own, whose only rule is that it makes no sockets. What the kernel does not have ends with status 77.
+`CALL=N`, with a call of CALLS: a seccomp filter by which it fails with errno N, or with `CALL=kill` is deadly; several may be
+given, with commas. `landlock`: a domain of its own, whose only rule is that it makes no sockets. `mem`: of the process whose
+pid is the last word, the memory is covered in `/proc`. What the kernel does not have ends with status 77.
 """
 import ctypes
 import os
@@ -9,10 +10,15 @@ import struct
 import sys
 
 libc = ctypes.CDLL(None, use_errno=True)
-CALLS = {'x86_64': {'readv': 310, 'ptrace': 101, 'pidfd': 434}, 'aarch64': {'readv': 270, 'ptrace': 117, 'pidfd': 434}}
+CALLS = {
+    'x86_64': {'readv': 310, 'ptrace': 101, 'kcmp': 312, 'openat2': 437, 'pidfd': 434},
+    'aarch64': {'readv': 270, 'ptrace': 117, 'kcmp': 272, 'openat2': 437, 'pidfd': 434},
+}[os.uname()[4]]
 PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2
+SECCOMP_RET_KILL_PROCESS, SECCOMP_RET_ERRNO, SECCOMP_RET_ALLOW = 0x80000000, 0x00050000, 0x7fff0000
 LANDLOCK_CREATE_RULESET, LANDLOCK_RESTRICT_SELF = 444, 446
 LANDLOCK_ACCESS_FS_MAKE_SOCK = 1 << 9
+CLONE_NEWNS, MS_BIND, MS_REC, MS_PRIVATE = 0x20000, 4096, 16384, 1 << 18
 
 
 def require(result):
@@ -22,10 +28,11 @@ def require(result):
     return result
 
 
-def deny(call, errno):
-    """A filter in classic BPF: load the number of the call; if it is this one return ERRNO, else ALLOW."""
+def deny(call, answer):
+    """A filter in classic BPF: load the number of the call; if it is this one return the answer, else ALLOW."""
+    verdict = SECCOMP_RET_KILL_PROCESS if answer == 'kill' else SECCOMP_RET_ERRNO | int(answer)
     program = struct.pack('=HBBI', 0x20, 0, 0, 0) + struct.pack('=HBBI', 0x15, 0, 1, call)
-    program += struct.pack('=HBBI', 0x06, 0, 0, 0x00050000 | errno) + struct.pack('=HBBI', 0x06, 0, 0, 0x7fff0000)
+    program += struct.pack('=HBBI', 0x06, 0, 0, verdict) + struct.pack('=HBBI', 0x06, 0, 0, SECCOMP_RET_ALLOW)
     memory = ctypes.create_string_buffer(program, len(program))
     header = struct.pack('HxxxxxxP', len(program) // 8, ctypes.addressof(memory))
     require(libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, header, 0, 0))
@@ -37,13 +44,24 @@ def landlock():
     require(libc.syscall(LANDLOCK_RESTRICT_SELF, ruleset, 0))
 
 
+def cover(pid):
+    """Puts /dev/null in the place of /proc/PID/mem, for this process alone."""
+    require(libc.unshare(CLONE_NEWNS))
+    require(libc.mount(b'none', b'/', None, ctypes.c_ulong(MS_REC | MS_PRIVATE), None))
+    place = ('/proc/%s/mem' % pid).encode()
+    require(libc.mount(b'/dev/null', place, None, ctypes.c_ulong(MS_BIND), None))
+
+
 def main(mode, command):
     require(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-    kind, _, errno = mode.partition('=')
-    if kind == 'landlock':
-        landlock()
-    else:
-        deny(CALLS[os.uname()[4]][kind], int(errno))
+    for part in mode.split(','):
+        call, _, answer = part.partition('=')
+        if call == 'landlock':
+            landlock()
+        elif call == 'mem':
+            cover(command[-1])
+        else:
+            deny(CALLS[call], answer)
     os.execv(command[0], command)
 
 

@@ -152,7 +152,7 @@ fn killed(setting: &Setting) -> Checked {
 }
 
 /// Looks at several threads, in all modes, one after the other, each ended at another moment: all threads work on.
-fn many_looks(setting: &Setting) -> Checked {
+pub fn many_looks(setting: &Setting) -> Checked {
     let mut target = setting.start_busy("spin.py", &["4"])?;
     let modes = ["", "--blocking", "--threads", "--threads --blocking"];
     for number in 0..if setting.full { 1000 } else { 40 } {
@@ -170,7 +170,7 @@ fn many_looks(setting: &Setting) -> Checked {
 }
 
 /// No thread of the process is traced or stopped.
-fn all_are_free(pid: u32) -> Checked {
+pub fn all_are_free(pid: u32) -> Checked {
     for thread in fs::read_dir(format!("/proc/{pid}/task"))?.flatten() {
         let status = fs::read_to_string(thread.path().join("status"))?;
         let held = ["State:\tT", "State:\tt"].iter().any(|state| status.contains(state));
@@ -180,7 +180,7 @@ fn all_are_free(pid: u32) -> Checked {
 }
 
 /// A stopped target stays stopped, and one that goes on is sampled on.
-fn stopped(setting: &Setting, name: &str) -> Checked {
+pub fn stopped(setting: &Setting, name: &str) -> Checked {
     let mut target = setting.start_busy("ending.py", &["60"])?;
     for mode in ["", "--blocking"] {
         target.signal(name)?;

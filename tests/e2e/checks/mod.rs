@@ -20,6 +20,7 @@ mod mixed;
 mod shares;
 mod spin;
 mod truth;
+mod ways;
 
 use crate::interpreters::Python;
 use crate::profiler::{Profiler, Run};
@@ -57,8 +58,9 @@ pub enum Extent {
 }
 
 /// All groups, in the order in which they run.
-pub const GROUPS: [Group; 20] = [
+pub const GROUPS: [Group; 22] = [
     Group { name: "blocked", run: blocked::run, on: Extent::Every },
+    Group { name: "ways", run: ways::run, on: Extent::Every },
     Group { name: "deleted", run: deleted::run, on: Extent::Every },
     Group { name: "spin", run: spin::run, on: Extent::Every },
     Group { name: "mixed", run: mixed::run, on: Extent::EachBuild },
@@ -68,6 +70,7 @@ pub const GROUPS: [Group; 20] = [
     Group { name: "longtable", run: longtable::run, on: Extent::EachBuild },
     Group { name: "calls", run: calls::run, on: Extent::FewVersions },
     Group { name: "formats", run: formats::run, on: Extent::FewVersions },
+    Group { name: "peek", run: ways::peek, on: Extent::FewVersions },
     Group { name: "children", run: children::run, on: Extent::FewVersions },
     Group { name: "command", run: command::run, on: Extent::FewVersions },
     Group { name: "closing", run: closing::run, on: Extent::FewVersions },
