@@ -429,6 +429,10 @@ impl Sampler {
 
     /// Gets the stack of `thread` into `path`; whether it is proven.
     fn stack_of(&mut self, profile: &mut Profile, thread: Thread) -> bool {
+        // Word by word, one look at what stands still is much less to read than several that agree.
+        if self.remote().peek().is_some() && self.stopped_look(profile, thread) {
+            return true;
+        }
         let may_stop = thread.running && self.stopper.may_stop();
         let plan = self.history.plan(may_stop);
         if plan != Plan::Stop {

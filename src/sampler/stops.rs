@@ -25,14 +25,17 @@ impl Sampler {
         let Some(tid) = self.native_id(thread) else { return false };
         self.note_native(thread, tid);
         // One that waits in a system call holds still anyway, and it is not to be woken time and again.
-        if (!thread.running || self.called == Some(tid)) && !target::on_processor(self.pid, tid) {
-            return self.look_again(profile, thread, false);
-        }
-        if self.remote().peek().and_then(Peek::held) == Some(tid) {
-            if self.fetch(thread) && self.accept(profile, thread) {
-                return true;
+        match self.remote().peek().map(Peek::held) {
+            None if (!thread.running || self.called == Some(tid)) && !target::on_processor(self.pid, tid) => {
+                return self.look_again(profile, thread, false);
             }
-            self.let_go();
+            Some(held) if held == Some(tid) => {
+                if self.fetch(thread) && self.accept(profile, thread) {
+                    return true;
+                }
+                self.let_go();
+            }
+            _ => {}
         }
         let mut refused = 0;
         for _ in 0..LATE_LOOKS {

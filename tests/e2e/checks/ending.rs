@@ -152,7 +152,7 @@ fn killed(setting: &Setting) -> Checked {
 }
 
 /// Looks at several threads, in all modes, one after the other, each ended at another moment: all threads work on.
-pub fn many_looks(setting: &Setting) -> Checked {
+fn many_looks(setting: &Setting) -> Checked {
     let mut target = setting.start_busy("spin.py", &["4"])?;
     let modes = ["", "--blocking", "--threads", "--threads --blocking"];
     for number in 0..if setting.full { 1000 } else { 40 } {

@@ -4,9 +4,12 @@
 use super::truth::Truth;
 use super::{Sampling, Setting, blocked, calls, ending, mixed};
 use crate::profiler::Profiler;
+use crate::target;
 use crate::verdict::{Checked, Score, Trouble, ensure};
 use std::path::Path;
 use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// What is closed (modes of `tests/programs/confine.py`), and how memory is read then.
 const WAYS: [(&str, &str); 4] = [
@@ -47,7 +50,7 @@ pub fn peek(setting: &Setting, score: &mut Score) -> Checked {
     for group in [chains, calls::run] {
         group(&confined, &mut inner).unwrap_or_else(|trouble| inner.enter("peek", Err(trouble)));
     }
-    inner.enter("looks that end early", ending::many_looks(&confined));
+    inner.enter("looks that end early", early_ends(&confined));
     inner.enter("target is stopped and goes on", ending::stopped(&confined, "STOP"));
     inner.enter("never with --nonblocking", nonblocking(&confined));
     inner.enter("--check", check(&confined));
@@ -81,6 +84,28 @@ fn chains(setting: &Setting, score: &mut Score) -> Checked {
     let target = setting.start_busy("mixed.py", &["all", "2"])?;
     score.enter("mixed, two threads", mixed::two_threads(setting, &target, "", sampling));
     Ok(())
+}
+
+/// Each ended at another moment: all threads work on.
+fn early_ends(setting: &Setting) -> Checked {
+    let mut target = setting.start_busy("spin.py", &["2"])?;
+    for number in 0..12 {
+        let mode = ["", "--threads"][number % 2];
+        let running = setting.profiler.start(&format!("{mode} -s 30 {}", target.pid()))?;
+        let begun = Instant::now();
+        while target::status(running.pid(), "Name").is_none_or(|name| name != "pyflame") {
+            ensure(begun.elapsed() < Duration::from_secs(20), || "it did not begin".into())?;
+        }
+        thread::sleep(Duration::from_millis(number as u64 * 37 % 61));
+        let name = ["KILL", "INT", "TERM"][number % 3];
+        target::signal(running.pid(), name)?;
+        let sent = Instant::now();
+        let run = running.finish()?;
+        ensure(sent.elapsed() < Duration::from_secs(10), || format!("{mode} SIG{name}: {}", run.describe()))?;
+        target.undisturbed()?;
+        ending::all_are_free(target.pid())?;
+    }
+    target.computes()
 }
 
 fn nonblocking(setting: &Setting) -> Checked {
