@@ -352,7 +352,7 @@ impl Sampler {
             self.settle(profile);
         }
         let slow = self.remote().peek().is_some();
-        let until = clock::now() + if slow { 4 * LONGEST } else { LONGEST };
+        let until = clock::now() + if slow { 8 * LONGEST } else { LONGEST };
         let mut late = false;
         for index in 0..self.threads.len() {
             let Some(&thread) = self.threads.get(index as u32) else { break };

@@ -108,11 +108,10 @@ impl Sampler {
         let fields = &self.interpreter.layout.thread;
         self.prefetch.enter(thread.state, Moment::First);
         let memory = self.prefetch.with(Sight::Once);
-        if let Some(native) = fields.native {
-            // Before 3.13 a sub-interpreter's thread state has the id of the thread that made it.
-            let tid =
-                (thread.in_main || fields.native_is_own).then(|| memory.load(thread.state, native).ok());
-            return Pid::from_raw(tid??.try_into().ok()?);
+        // Before 3.13 a sub-interpreter's thread state has the id of the thread that made it.
+        if let Some(native) = fields.native.filter(|_| thread.in_main || fields.native_is_own) {
+            let tid = memory.load(thread.state, native).ok()?;
+            return Pid::from_raw(tid.try_into().ok()?);
         }
         let pthread = memory.load(thread.state, fields.ident).ok()?;
         let known = self.native.filter(|(known, _)| *known == pthread).map(|(_, tid)| tid);
