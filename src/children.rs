@@ -205,7 +205,7 @@ impl<'a> Family<'a> {
                 escape::put(out, Notation::FoldedFile, title_of(pid, tid).bytes());
                 out.put(b"\n");
             }
-            match self.session.find(pid, tid, self.options.abi) {
+            match self.session.find(pid, tid, self.options) {
                 Ok((remote, interpreter)) => {
                     any = true;
                     check::write(pid, &remote, &interpreter, self.session.images(), out);
@@ -355,7 +355,7 @@ impl<'a> Family<'a> {
         let found = if parent.is_some_and(|parent| children::share_memory(parent, tid)) {
             Err(Error::NotPython(stat.parent)) // what runs there is the parent's
         } else {
-            self.session.find(pid, tid, self.options.abi)
+            self.session.find(pid, tid, self.options)
         };
         let sampler = sampler(self.samplers, process);
         process.denied = matches!(found, Err(Error::Denied(_)));
@@ -379,7 +379,7 @@ impl<'a> Family<'a> {
         if self.error.is_some() && pid == self.session.pid() {
             self.error = Some(error);
         }
-        let is_said = matches!(error, Error::Denied(..) | Error::Version(..));
+        let is_said = matches!(error, Error::Denied(..) | Error::OnlyStopped(..) | Error::Version(..));
         if is_said && process.pause >= PATIENCE {
             self.remarks.leave_out(process);
         }
@@ -403,15 +403,14 @@ impl<'a> Family<'a> {
         let place = self.samplers.iter().position(is_free);
         let slot = place.and_then(|place| self.samplers.get_mut(place));
         process.place = place.map_or(0, |place| place as u32 + 1);
-        let child = self.session.child(pid);
         match slot {
             Some(Some(sampler)) => {
                 self.remarks.note(sampler);
-                sampler.turn_to(pid, child, remote, *interpreter);
+                sampler.turn_to(pid, remote, *interpreter);
                 Some(sampler)
             }
             Some(slot) if process.place == 1 || self.storage.grow().is_ok() => {
-                *slot = self.storage.sampler(pid, remote, interpreter, self.choice, child);
+                *slot = self.storage.sampler(pid, remote, interpreter, self.choice);
                 slot.as_deref_mut()
             }
             _ => {

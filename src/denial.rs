@@ -172,7 +172,13 @@ fn reading(facts: &impl Facts) -> Cause {
 }
 
 fn other(facts: &impl Facts) -> Cause {
-    if facts.labelled() { Cause::Label } else { Cause::Unknown }
+    match () {
+        () if facts.labelled() => Cause::Label,
+        // Two ways to read are closed for reasons that nobody tells; this is why the third one is.
+        () if facts.filtered() => Cause::Seccomp,
+        () if facts.tracer() != 0 => Cause::Traced,
+        () => Cause::Unknown,
+    }
 }
 
 /// What begins the lines of real, effective, saved and file system user and group.

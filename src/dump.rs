@@ -115,6 +115,7 @@ impl<'a> Dump<'a> {
     fn put_thread(&mut self, sampler: &Sampler, profile: &Profile, index: usize, proven: bool) {
         let mut buffer = [0; 64];
         let Some(facts) = facts(sampler, index, &mut buffer) else { return };
+        sampler.let_go(); // whoever reads what is written may be slow
         if self.style != Style::Json {
             self.out.put(if core::mem::take(&mut self.is_first) { b"" } else { b"\n" });
             return self.put_text(&facts, sampler, profile, proven);

@@ -17,6 +17,8 @@ pub enum Error<'a> {
     /// There is no process with this pid, or it may not be looked at.
     /// Why, `denial` finds out when it is put into words.
     Denied(Pid),
+    /// It can only be read while it stands still, and may not be stopped.
+    OnlyStopped(u64),
     /// It runs 32-bit code.
     Bits32(u64),
     /// No interpreter was found in it.
@@ -78,6 +80,11 @@ fn words(error: &Error<'_>, out: &mut dyn Sink) {
         Error::Denied(pid) => {
             say_pid(out, b"Failed to seize PID %: ", pid.as_raw_nonzero().get() as u64);
             denial::put(pid, Refused::Reading, out);
+        }
+        Error::OnlyStopped(pid) => {
+            let text = b"PID % can only be read by PTRACE_PEEKDATA, which stops a thread each time, and \
+                --nonblocking forbids that";
+            say_pid(out, text, pid);
         }
         Error::Bits32(pid) => {
             let text =

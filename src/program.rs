@@ -206,6 +206,11 @@ fn remark(options: &Options<'_>, remarks: &Remarks, profile: &Profile, facts: &F
     if options.verbose || sys::is_terminal(stderr()) {
         words.put(b"pyflame: ");
         put_counts(&profile.counts, facts.elapsed, &mut words);
+        if remarks.stops > 0 {
+            words.put(b", ");
+            put_number(remarks.stops, &mut words);
+            words.put(b" stops to read");
+        }
         if remarks.reads > 0 {
             words.put(b", ");
             put_number(remarks.reads, &mut words);
@@ -253,9 +258,7 @@ pub fn put_interpreter(interpreter: &Interpreter, remote: &Remote, out: &mut dyn
     put_version(interpreter.version, out);
     out.put(if interpreter.free_threaded { b" free-threaded, found by " } else { b", found by " });
     out.put(interpreter.how);
-    out.put(if remote.through_file() {
-        b", read through /proc/PID/mem\n"
-    } else {
-        b", read by process_vm_readv\n"
-    });
+    out.put(b", read ");
+    out.put(remote.how());
+    out.put(b"\n");
 }

@@ -132,6 +132,9 @@ unsafe extern "C" fn entry(stack: *const usize, base: usize, dynamic: *const [us
 fn start(stack: *const usize) -> ! {
     // SAFETY: `stack` is what the kernel laid out for this process: argc, argv, 0, envp, 0, auxv.
     let process = unsafe { pyflame::sys::start::Process::from_stack(stack) };
+    let state = pyflame::sys::state::State::new();
+    // SAFETY: this function does not return.
+    unsafe { state.keep() };
     pyflame::sys::exit(pyflame::run(&process))
 }
 

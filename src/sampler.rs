@@ -25,6 +25,7 @@ use crate::python::frames::Seen;
 use crate::python::threads::{self, Only, Thread, Which};
 use crate::stopper::Stopper;
 use crate::sys::clock;
+use crate::sys::peek::Peek;
 use crate::sys::remote::Remote;
 use crate::table::List;
 use crate::target;
@@ -33,7 +34,7 @@ use confirm::TRIES;
 use history::{ACQUAINTED, History, Plan};
 pub use lanes::Lane;
 use look::{Look, Runners, calls_of};
-use rustix::process::{Pid, WaitStatus};
+use rustix::process::Pid;
 
 /// After so long the threads of a sample that are left are given up, and looks to get acquainted: there is no end to what a target may have us read.
 const LONGEST: clock::Nanos = 2 * clock::SECOND;
@@ -137,6 +138,11 @@ pub struct Step {
     found: Found,
 }
 
+/// Nothing is known yet. Who has to stop a thread to read anything stops the one that it is about.
+fn history(choice: Choice, remote: &Remote) -> History {
+    History::new(if remote.peek().is_some() { Mode::Blocking } else { choice.mode })
+}
+
 impl Sampler {
     /// Ready to sample the process whose memory `prefetch` reads.
     #[inline(never)] // so that it is put together where it stays
@@ -144,7 +150,6 @@ impl Sampler {
         pid: Pid,
         interpreter: Interpreter,
         choice: Choice,
-        child: Option<Pid>,
         prefetch: Prefetch<Remote>,
         codes: Codes,
         storage: Storage,
@@ -154,6 +159,7 @@ impl Sampler {
             root: None,
             interpreter,
             choice,
+            history: history(choice, prefetch.target()),
             prefetch,
             codes,
             threads: List::new(storage.threads),
@@ -162,8 +168,7 @@ impl Sampler {
             known: 0,
             trusted: 0,
             cut: false,
-            history: History::new(choice.mode),
-            stopper: Stopper::new(choice.mode != Mode::Nonblocking, child),
+            stopper: Stopper::new(choice.mode != Mode::Nonblocking),
             strange: false,
             called: None,
             native: None,
@@ -198,12 +203,7 @@ impl Sampler {
 
     /// Whether a thread that was told to stop has not done so yet.
     pub fn waits_for_stop(&self) -> bool {
-        self.stopper.waits()
-    }
-
-    /// How the child that was named ended, if a stop told.
-    pub fn ended(&self) -> Option<WaitStatus> {
-        self.stopper.ended()
+        self.stopper.waits() || self.remote().peek().is_some_and(Peek::waits)
     }
 
     /// Puts `root` below all stacks. None: the process has ended, and another may follow.
@@ -216,11 +216,11 @@ impl Sampler {
         self.root.is_none() && !self.waits_for_stop()
     }
 
-    /// Goes on with another process, in the same storage. `child`: if it is one that we started ourselves.
-    pub fn turn_to(&mut self, pid: Pid, child: Option<Pid>, remote: Remote, interpreter: Interpreter) {
+    /// Goes on with another process, in the same storage.
+    pub fn turn_to(&mut self, pid: Pid, remote: Remote, interpreter: Interpreter) {
         self.pid = pid;
-        self.history = History::new(self.choice.mode);
-        self.stopper = Stopper::new(self.choice.mode != Mode::Nonblocking, child);
+        self.history = history(self.choice, &remote);
+        self.stopper = Stopper::new(self.choice.mode != Mode::Nonblocking);
         (self.called, self.fruitless, self.patience) = (None, 0, FRUITLESS);
         self.read_anew(remote, interpreter);
     }
@@ -251,8 +251,11 @@ impl Sampler {
         self.interpreter = interpreter;
     }
 
-    /// Looks at the threads that run, to learn what is there and how fast it moves.
+    /// Looks at the threads that run, to learn what is there and how fast it moves; not where they are always stopped.
     pub fn acquaint(&mut self, profile: &mut Profile) {
+        if self.remote().peek().is_some() {
+            return;
+        }
         self.belief.on = false;
         self.prefetch.next_sample();
         let until = clock::now() + LONGEST;
@@ -336,11 +339,24 @@ impl Sampler {
         visit: &mut dyn FnMut(&mut Self, &mut Profile, usize, bool),
     ) -> Result<(), Unlisted> {
         self.prefetch.next_sample();
-        self.list()?;
+        let listed = self.list();
+        if listed.is_ok() {
+            self.each_listed(profile, visit);
+        }
+        self.let_go();
+        listed
+    }
+
+    fn each_listed(
+        &mut self,
+        profile: &mut Profile,
+        visit: &mut dyn FnMut(&mut Self, &mut Profile, usize, bool),
+    ) {
         if !self.belief.on {
             self.settle(profile);
         }
-        let until = clock::now() + LONGEST;
+        let slow = self.remote().peek().is_some();
+        let until = clock::now() + if slow { 8 * LONGEST } else { LONGEST };
         let mut late = false;
         for index in 0..self.threads.len() {
             let Some(&thread) = self.threads.get(index as u32) else { break };
@@ -348,7 +364,20 @@ impl Sampler {
             let proven = !late && self.stack_of(profile, thread);
             visit(self, profile, index, proven);
         }
-        Ok(())
+    }
+
+    /// Where memory can only be read while a thread stands still, has one do so until it is let go.
+    fn hold(&self) {
+        if let Some(peek) = self.remote().peek() {
+            peek.hold();
+        }
+    }
+
+    /// Lets go whom `hold` holds.
+    pub fn let_go(&self) {
+        if let Some(peek) = self.remote().peek() {
+            peek.let_go();
+        }
     }
 
     /// Lists the threads in what is fetched for that. A list that grows or shrinks just now is read again.
@@ -357,6 +386,7 @@ impl Sampler {
         for _ in 0..TRIES {
             self.codes.next_fetch();
             self.runners = None;
+            self.hold();
             if !self.prefetch.fetch(None, !self.belief.on) {
                 return Err(Unlisted::Gone);
             }
@@ -397,11 +427,16 @@ impl Sampler {
     fn fetch(&mut self, thread: Thread) -> bool {
         self.codes.next_fetch();
         self.runners = None;
+        self.hold();
         self.prefetch.fetch((self.threads.len() > 1).then_some(thread.state), !self.belief.on)
     }
 
     /// Gets the stack of `thread` into `path`; whether it is proven.
     fn stack_of(&mut self, profile: &mut Profile, thread: Thread) -> bool {
+        // Word by word, one look at what stands still is much less to read than several that agree.
+        if self.remote().peek().is_some() && self.stopped_look(profile, thread) {
+            return true;
+        }
         let may_stop = thread.running && self.stopper.may_stop();
         let plan = self.history.plan(may_stop);
         if plan != Plan::Stop {

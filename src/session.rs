@@ -1,6 +1,7 @@
 //! The time from one sample to the next, and what ends it: a signal, or the end of the process that it is all about.
 //! Finds interpreters; knows nothing of what is counted.
 
+use crate::cli::{Mode, Options};
 use crate::error::Error;
 use crate::locate::{Interpreter, locate};
 use crate::profile::Profile;
@@ -8,8 +9,9 @@ use crate::sampler::Sampler;
 use crate::sys::clock::{self, LONGEST_READ, Nanos, SECOND, SIGALRM, SIGCHLD, SIGTSTP, Signals};
 use crate::sys::identity::Identity;
 use crate::sys::remote::Remote;
+use crate::sys::spawn;
 use crate::target::{self, Images};
-use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process, waitpid};
+use rustix::process::{Pid, Signal, getpid, kill_process};
 
 /// Where there is no sleep between samples, signals are attended to so often.
 const ATTEND: Nanos = SECOND / 1000;
@@ -53,7 +55,6 @@ pub struct Session {
     identity: Option<Identity>,
     images: Images,
     signals: Signals,
-    status: Option<WaitStatus>,
     /// Somebody wants us to end.
     asked_to_end: bool,
     /// When to look for signals although there is nothing to wait for.
@@ -68,18 +69,7 @@ impl Session {
     /// Observes `pid`. Unless it is `alone`, others may live on when it has ended.
     pub fn new(pid: Pid, ours: bool, alone: bool, images: Images, signals: Signals) -> Session {
         let identity = if ours || !alone { None } else { Some(Identity::of(pid)) };
-        Session {
-            pid,
-            ours,
-            identity,
-            images,
-            signals,
-            status: None,
-            asked_to_end: false,
-            attend: 0,
-            look: 0,
-            alarm: 0,
-        }
+        Session { pid, ours, identity, images, signals, asked_to_end: false, attend: 0, look: 0, alarm: 0 }
     }
 
     /// The memory and the interpreter of a process, as they are now. `tid`: its first thread, or another if that has ended.
@@ -88,12 +78,12 @@ impl Session {
         &mut self,
         pid: Pid,
         tid: Pid,
-        abi: Option<u16>,
+        options: &Options<'_>,
     ) -> Result<(Remote, Interpreter), Error<'static>> {
         self.guard();
-        let remote = target::open(tid).ok_or(Error::Denied(pid))?;
+        let remote = target::open(pid, tid, options.mode != Mode::Nonblocking)?;
         self.images.read(tid).map_err(|_| Error::Denied(pid))?;
-        let interpreter = locate(pid, &remote, &self.images, abi)?;
+        let interpreter = locate(pid, &remote, &self.images, options.abi)?;
         Ok((remote, interpreter))
     }
 
@@ -105,11 +95,6 @@ impl Session {
     /// The process.
     pub fn pid(&self) -> Pid {
         self.pid
-    }
-
-    /// `pid`, if that is the process and we started it.
-    pub fn child(&self, pid: Pid) -> Option<Pid> {
-        (self.ours && self.pid == pid).then_some(pid)
     }
 
     /// Sees to it that reads which do not end, end us: to be called before each sample.
@@ -138,7 +123,7 @@ impl Session {
         loop {
             let slice = deadline.min(clock::now() + NOTICE);
             // Each stop sends a SIGCHLD, too, which mostly is of no interest. We do not stop before all are let go.
-            let signals = match samplers.iter().flatten().any(|sampler| sampler.waits_for_stop()) {
+            let signals = match is_waited_for(samplers) {
                 true => self.signals.but(SIGTSTP),
                 false if self.ours => self.signals,
                 false => self.signals.but(SIGCHLD),
@@ -150,17 +135,12 @@ impl Session {
                     let _ = kill_process(getpid(), Signal::STOP);
                 }
                 Some(signal) if signal.number == SIGCHLD => {
-                    for sampler in samplers.iter_mut().flatten() {
-                        sampler.attend();
-                        self.status = self.status.or(sampler.ended());
-                    }
+                    samplers.iter_mut().flatten().for_each(|sampler| sampler.attend());
                 }
                 Some(signal) if self.ours => {
                     // The command decides what the signal does to it; a terminal has sent it there, too. As long as we
                     // have not collected it, the number is its own.
-                    let told = samplers.iter().flatten().find_map(|sampler| sampler.ended());
-                    self.status = self.status.or(told);
-                    let sent = signal.sent && self.status.is_none();
+                    let sent = signal.sent && !self.has_ended(samplers);
                     if let Some(signal) = Signal::from_named_raw(signal.number).filter(|_| sent) {
                         let _ = kill_process(self.pid, signal);
                     }
@@ -170,27 +150,29 @@ impl Session {
                 None => {}
             }
             self.look = now + REUSE;
-            if self.asked_to_end || self.has_ended() {
+            if self.asked_to_end || self.has_ended(samplers) {
                 return true;
             }
         }
     }
 
     /// Whether the process has ended. One that we started is collected then.
-    fn has_ended(&mut self) -> bool {
-        if self.ours && self.status.is_none() {
-            let status = waitpid(Some(self.pid), WaitOptions::NOHANG).ok().flatten();
-            self.status = status.map(|(_, status)| status).filter(|status| !status.stopped());
-        }
-        self.status.is_some() || self.identity.as_mut().is_some_and(Identity::has_ended)
+    fn has_ended(&mut self, samplers: &[Option<&mut Sampler>]) -> bool {
+        // A stop that is waited for would be told here, and to nobody else.
+        self.ours && !is_waited_for(samplers) && spawn::ended().is_some()
+            || self.identity.as_mut().is_some_and(Identity::has_ended)
     }
 
     /// Waits for the end of a process that we started: its status as a shell gives it.
     pub fn exit_status(&mut self, samplers: &mut [Option<&mut Sampler>]) -> i32 {
-        while !self.has_ended() {
+        while !self.has_ended(samplers) {
             self.sleep(clock::now() + SECOND, samplers);
         }
-        let Some(status) = self.status else { return 0 };
-        status.exit_status().or_else(|| Some(128 + status.terminating_signal()?)).unwrap_or(0)
+        spawn::ended().unwrap_or(0)
     }
+}
+
+/// Whether a thread that was told to stop has not done so yet.
+fn is_waited_for(samplers: &[Option<&mut Sampler>]) -> bool {
+    samplers.iter().flatten().any(|sampler| sampler.waits_for_stop())
 }

@@ -4,7 +4,7 @@
 use crate::sys::ptrace::{self, Stop, Stopped, Tracee};
 use crate::sys::stat::Stat;
 use rustix::io::Errno;
-use rustix::process::{Pid, WaitStatus};
+use rustix::process::Pid;
 
 /// Threads that can be late at the same time; when there are so many, nobody is stopped until one has.
 const LATE: usize = 8;
@@ -21,15 +21,13 @@ pub enum Still {
 pub struct Stopper {
     late: [Option<Tracee>; LATE],
     allowed: bool,
-    child: Option<Pid>,
-    ended: Option<WaitStatus>,
     refused: Option<Errno>,
 }
 
 impl Stopper {
-    /// Stops nobody unless `allowed`. `child`: a process that we started ourselves.
-    pub fn new(allowed: bool, child: Option<Pid>) -> Stopper {
-        Stopper { late: [const { None }; LATE], allowed, child, ended: None, refused: None }
+    /// Stops nobody unless `allowed`.
+    pub fn new(allowed: bool) -> Stopper {
+        Stopper { late: [const { None }; LATE], allowed, refused: None }
     }
 
     /// Whether threads may be stopped, as far as is known.
@@ -48,12 +46,12 @@ impl Stopper {
         let is_it = |tracee: &Option<Tracee>| tracee.as_ref().is_some_and(|tracee| tracee.tid() == tid);
         if let Some(place) = self.late.iter().position(is_it) {
             let stop = self.late.get_mut(place)?.take()?.poll();
-            return self.settle(place, tid, stop);
+            return self.settle(place, stop);
         }
         self.attend();
         let place = self.late.iter().position(Option::is_none)?;
         match ptrace::stop(tid) {
-            Ok(stop) => self.settle(place, tid, stop),
+            Ok(stop) => self.settle(place, stop),
             Err(errno) => {
                 // Of a thread that is about to end the kernel says EPERM, too.
                 if errno != Errno::SRCH && Stat::read(tid).is_ok_and(|stat| !stat.has_ended()) {
@@ -64,18 +62,14 @@ impl Stopper {
         }
     }
 
-    fn settle(&mut self, place: usize, tid: Pid, stop: Stop) -> Option<Still> {
+    fn settle(&mut self, place: usize, stop: Stop) -> Option<Still> {
         match stop {
             Stop::Stopped(stopped) => Some(Still::Stopped(stopped)),
             Stop::Late(tracee) => {
                 *self.late.get_mut(place)? = Some(tracee);
                 Some(Still::Late)
             }
-            Stop::Ended(status) => {
-                // A tracer is told in place of the parent.
-                self.ended = self.ended.or(status.filter(|_| self.child == Some(tid)));
-                None
-            }
+            Stop::Ended => None,
         }
     }
 
@@ -88,13 +82,8 @@ impl Stopper {
     pub fn attend(&mut self) {
         for place in 0..LATE {
             let Some(tracee) = self.late.get_mut(place).and_then(Option::take) else { continue };
-            let (tid, stop) = (tracee.tid(), tracee.poll());
-            drop(self.settle(place, tid, stop));
+            let stop = tracee.poll();
+            drop(self.settle(place, stop));
         }
-    }
-
-    /// How the child ended, if that came to be known here.
-    pub fn ended(&self) -> Option<WaitStatus> {
-        self.ended
     }
 }

@@ -60,21 +60,20 @@ impl Storage {
         Ok(())
     }
 
-    /// A sampler of process `pid`. `child`: if it is one that we started ourselves.
+    /// A sampler of process `pid`.
     pub fn sampler(
         &mut self,
         pid: Pid,
         remote: Remote,
         interpreter: &Interpreter,
         choice: Choice,
-        child: Option<Pid>,
     ) -> Option<&'static mut Sampler> {
         let prefetch = self.prefetch(remote, interpreter.layout.frame.room);
         let codes = self.codes();
         // On a page with the beginning of a list, which is used anyway.
         let place = self.arena.region::<MaybeUninit<Sampler>>(1);
         let lists = self.lists();
-        let sampler = Sampler::new(pid, *interpreter, choice, child, prefetch, codes, lists);
+        let sampler = Sampler::new(pid, *interpreter, choice, prefetch, codes, lists);
         Some(place.first_mut()?.write(sampler))
     }
 
@@ -154,11 +153,12 @@ impl Storage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::remote::Way;
 
     #[test]
     fn the_address_space_holds_all_regions() {
         let mut storage = Storage::map().expect("address space");
-        let remote = Remote::new(rustix::process::getpid(), None);
+        let remote = Remote::new(rustix::process::getpid(), Way::Readv);
         storage.images();
         storage.lanes();
         storage.profile();
@@ -168,7 +168,7 @@ mod tests {
         assert_eq!(storage.lists().path.len(), DEPTH);
         storage.arena.region::<MaybeUninit<Sampler>>(1);
         storage.grow().expect("address space");
-        storage.prefetch(Remote::new(rustix::process::getpid(), None), 0);
+        storage.prefetch(Remote::new(rustix::process::getpid(), Way::Readv), 0);
         storage.codes();
         storage.arena.region::<MaybeUninit<Sampler>>(1);
         storage.lists();

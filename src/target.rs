@@ -1,9 +1,12 @@
 //! A process to be looked at: whether it may be, how its memory is read, and which images are mapped in it.
 
+use crate::error::Error;
 use crate::maps::{Lines, Mapping, hex};
 use crate::memory::{Addr, Memory as _, Span};
+use crate::sys::peek::Peek;
 use crate::sys::proc::{self, Path, READ, read_of};
-use crate::sys::remote::Remote;
+use crate::sys::ptrace;
+use crate::sys::remote::{Remote, Way};
 use crate::sys::stat::{Stat, behind_name};
 use rustix::fs::readlinkat_raw;
 use rustix::io::Errno;
@@ -131,18 +134,36 @@ fn executable(tid: Pid, into: &mut [u8]) -> &[u8] {
     into.get(..len).unwrap_or_default()
 }
 
-/// The memory of the process of thread `tid`. None when it may not be read, or there is none.
-pub fn open(tid: Pid) -> Option<Remote> {
+/// The memory of process `pid`, of which `tid` is a thread, by the first way that works. Errors: what stands in the way, or
+/// that the only way is to stop threads and that is not `allowed`.
+pub fn open(pid: Pid, tid: Pid, allowed: bool) -> Result<Remote, Error<'static>> {
     let runs = |stat: Stat| !stat.has_ended() && !stat.is_kernel();
-    if !proc::is_ours() || !Stat::read(tid).is_ok_and(runs) {
-        return None;
+    if proc::is_ours() && Stat::read(tid).is_ok_and(runs) {
+        let remote = Remote::new(tid, Way::Readv);
+        if works(&remote) {
+            return Ok(remote);
+        }
+        if let Ok(file) = proc::open(&Path::new(tid, &[b"mem"]), READ) {
+            let remote = Remote::new(tid, Way::File(file));
+            if works(&remote) {
+                return Ok(remote);
+            }
+        }
+        if !allowed && ptrace::may_stop(tid) == 0 {
+            return Err(Error::OnlyStopped(pid.as_raw_nonzero().get() as u64));
+        }
+        let remote = Remote::new(tid, Way::Peek(Peek::new(tid)));
+        if allowed && works(&remote) {
+            return Ok(remote);
+        }
     }
-    let remote = Remote::new(tid, None);
-    // Nothing is mapped at 0: a process that may be read says EFAULT.
-    match remote.read_ranges(&[Span { base: 0, len: 1 }], &mut [0]) {
-        Ok(_) | Err(Errno::FAULT) => Some(remote),
-        Err(_) => Some(Remote::new(tid, Some(proc::open(&Path::new(tid, &[b"mem"]), READ).ok()?))),
-    }
+    Err(Error::Denied(pid))
+}
+
+/// Whether memory can be read, for which nothing has to be there. Where no process has any, the kernel says EFAULT; what was
+/// put in the place of `/proc/PID/mem` says something else.
+fn works(remote: &Remote) -> bool {
+    remote.read_ranges(&[Span { base: 1 << 62, len: 1 }], &mut [0]) == Err(Errno::FAULT)
 }
 
 /// The kernel's thread id of a `pthread_t`, where the C library keeps it: in glibc's `struct pthread` (nptl/descr.h) or

@@ -4,6 +4,7 @@
 use crate::profile::Frame;
 use crate::sampler::Sampler;
 use crate::sys::clock::Nanos;
+use crate::sys::peek::Peek;
 use crate::sys::stat::Stat;
 use crate::table::List;
 use rustix::process::Pid;
@@ -43,8 +44,10 @@ pub struct Remarks {
     pub version: u64,
     /// A process that cannot be read now.
     pub denied: Option<Pid>,
-    /// Read calls.
+    /// Read calls, and stops of threads for nothing but these.
     pub reads: u64,
+    /// See above.
+    pub stops: u64,
     /// Processes that are not in the profile, for all the time or a part of it: there was no room, or no permission.
     pub left_out: u64,
 }
@@ -54,6 +57,7 @@ impl Remarks {
     pub fn note(&mut self, sampler: &Sampler) {
         self.refused = self.refused.or(sampler.stop_refused().map(|_| sampler.pid()));
         self.reads += sampler.remote().calls();
+        self.stops += sampler.remote().peek().map_or(0, Peek::stops);
     }
 
     /// Counts a process that cannot be sampled, once.

@@ -184,6 +184,16 @@ fn security_modules() {
 }
 
 #[test]
+fn why_the_last_way_to_read_is_closed() {
+    let traced = status([1000; 3], [100; 3], 0, 12);
+    assert_eq!(cause(|f| f.filtered = true), Cause::Seccomp);
+    assert_eq!(cause(|f| f.theirs = traced.clone()), Cause::Traced);
+    assert_eq!(cause(|f| (f.theirs, f.filtered) = (traced, true)), Cause::Seccomp);
+    assert_eq!(cause(|f| (f.labelled, f.filtered) = (true, true)), Cause::Label);
+    assert_eq!(cause(|f| (f.owner, f.filtered) = (0, true)), Cause::NotDumpable);
+}
+
+#[test]
 fn what_keeps_a_thread_from_being_stopped() {
     let is = |stopping, tracer, filtered| {
         let theirs = status([1000; 3], [100; 3], 0, tracer);

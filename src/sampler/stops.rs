@@ -9,6 +9,7 @@ use crate::profile::Profile;
 use crate::python::threads::{Thread, Turns};
 use crate::stopper::Still;
 use crate::sys::clock;
+use crate::sys::peek::Peek;
 use crate::target;
 use rustix::process::Pid;
 
@@ -24,21 +25,34 @@ impl Sampler {
         let Some(tid) = self.native_id(thread) else { return false };
         self.note_native(thread, tid);
         // One that waits in a system call holds still anyway, and it is not to be woken time and again.
-        if (!thread.running || self.called == Some(tid)) && !target::on_processor(self.pid, tid) {
-            return self.look_again(profile, thread, false);
+        match self.remote().peek().map(Peek::held) {
+            None if (!thread.running || self.called == Some(tid)) && !target::on_processor(self.pid, tid) => {
+                return self.look_again(profile, thread, false);
+            }
+            Some(held) if held == Some(tid) => {
+                if self.fetch(thread) && self.accept(profile, thread) {
+                    return true;
+                }
+                self.let_go();
+            }
+            _ => {}
         }
         let mut refused = 0;
         for _ in 0..LATE_LOOKS {
+            if self.remote().peek().is_some_and(Peek::waits) {
+                return false; // it may be this one, and cannot be told twice
+            }
             match self.stopper.stop(tid) {
                 None => return false,
                 Some(Still::Stopped(stopped)) => {
                     profile.counts.stopped += 1;
                     self.called = stopped.in_call().then_some(tid);
-                    if !self.fetch(thread) {
-                        return false;
-                    }
-                    if self.accept(profile, thread) {
-                        return true;
+                    self.lend(Some(tid));
+                    let fetched = self.fetch(thread);
+                    let accepted = fetched && self.accept(profile, thread);
+                    self.lend(None);
+                    if accepted || !fetched {
+                        return accepted;
                     }
                     refused += 1;
                     if refused == STOPS {
@@ -55,6 +69,13 @@ impl Sampler {
             clock::wait_for_child(LATE_PAUSE);
         }
         false
+    }
+
+    /// Reads through thread `tid`, which stands still, where that is the way to read.
+    fn lend(&self, tid: Option<Pid>) {
+        if let Some(peek) = self.remote().peek() {
+            peek.lend(tid);
+        }
     }
 
     /// A look at a thread that stands still: new calls and all.
@@ -87,11 +108,10 @@ impl Sampler {
         let fields = &self.interpreter.layout.thread;
         self.prefetch.enter(thread.state, Moment::First);
         let memory = self.prefetch.with(Sight::Once);
-        if let Some(native) = fields.native {
-            // Before 3.13 a sub-interpreter's thread state has the id of the thread that made it.
-            let tid =
-                (thread.in_main || fields.native_is_own).then(|| memory.load(thread.state, native).ok());
-            return Pid::from_raw(tid??.try_into().ok()?);
+        // Before 3.13 a sub-interpreter's thread state has the id of the thread that made it.
+        if let Some(native) = fields.native.filter(|_| thread.in_main || fields.native_is_own) {
+            let tid = memory.load(thread.state, native).ok()?;
+            return Pid::from_raw(tid.try_into().ok()?);
         }
         let pthread = memory.load(thread.state, fields.ident).ok()?;
         let known = self.native.filter(|(known, _)| *known == pthread).map(|(_, tid)| tid);

@@ -1,6 +1,7 @@
 //! Who is whose child, as `/proc` has it now: lists of children where the kernel keeps them, else a look at everybody's
 //! parent. Remembers nothing.
 
+use super::filter::Risk;
 use super::proc::{Path, READ, numbers, open, read_of};
 use super::raw::{nr, syscall};
 use rustix::process::Pid;
@@ -49,7 +50,8 @@ pub fn share_memory(a: Pid, b: Pid) -> bool {
     const KCMP_VM: usize = 1; // linux/kcmp.h
     let [a, b] = [a, b].map(|pid| pid.as_raw_nonzero().get() as usize);
     // SAFETY: the call compares, and takes nothing but numbers.
-    unsafe { syscall(nr::KCMP, [a, b, KCMP_VM, 0, 0, 0]).is_ok_and(|order| order == 0) }
+    Risk::Kcmp.is_none()
+        && unsafe { syscall(nr::KCMP, [a, b, KCMP_VM, 0, 0, 0]).is_ok_and(|order| order == 0) }
 }
 
 #[cfg(test)]

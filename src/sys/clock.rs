@@ -1,7 +1,7 @@
 //! The monotonic clock, and sleeping until a moment or a signal.
 
 use super::raw::{nr, syscall};
-use super::remote::Remote;
+use super::remote::{Remote, Way};
 use crate::elf::Image;
 use crate::memory::{Addr, Memory};
 use crate::paged::Paged;
@@ -30,7 +30,7 @@ const VDSO_NAME: &[u8] = b"__kernel_clock_gettime";
 /// Finds the clock in the image that the kernel mapped at `vdso`. Without it, or without the right to read our own
 /// memory in this way, the clock is read by system calls.
 pub fn use_vdso(vdso: Option<Addr>) {
-    let own = Remote::new(rustix::process::getpid(), None);
+    let own = Remote::new(rustix::process::getpid(), Way::Readv);
     let memory = Paged::new(&own as &dyn Memory);
     let image = vdso.and_then(|vdso| Image::in_memory(&memory, vdso).ok());
     if let Some(Ok(Some(symbol))) = image.map(|image| image.symbol(VDSO_NAME)) {

@@ -91,6 +91,25 @@ mod tests {
     }
 
     #[test]
+    fn what_the_target_put_in_place_of_a_file_is_not_waited_for() {
+        let directory = std::env::temp_dir().join(std::format!("pyflame-file-{}", std::process::id()));
+        std::fs::create_dir(&directory).unwrap();
+        let make = |command: &str, name: &str| {
+            let path = directory.join(name);
+            let made = std::process::Command::new("sh").args(["-c", command, "sh"]).arg(&path).status();
+            assert!(made.unwrap().success(), "{command}");
+            let us = rustix::process::getpid();
+            Open::in_root(us, path.to_str().unwrap().as_bytes()).err()
+        };
+        assert_eq!(make("mkfifo $1", "fifo"), Some(Errno::NODEV));
+        assert_eq!(make("ln -s /dev/zero $1", "device"), Some(Errno::NODEV));
+        assert_eq!(make("mkdir $1", "directory"), Some(Errno::NODEV));
+        assert_eq!(make("ln -s /proc/self/exe $1", "magic"), Some(Errno::LOOP));
+        assert_eq!(make(": >$1", "file"), None);
+        std::fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
     fn only_regular_files_are_opened() {
         assert_eq!(Open::regular(&Path::from(b"/dev/zero")).err(), Some(Errno::NODEV));
         assert_eq!(Open::regular(&Path::from(b"/proc")).err(), Some(Errno::NODEV));

@@ -4,6 +4,7 @@
 //! forbids it, or the number is not that of a first thread, the time at which the process started does: that another one
 //! starts in the same clock tick of 10 ms would take all numbers to be used up in that.
 
+use super::filter::Risk;
 use super::raw::{nr, syscall};
 use super::stat::Stat;
 use rustix::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
@@ -42,6 +43,9 @@ impl Identity {
 /// A descriptor of process `pid`, closed by `exec`.
 fn open(pid: Pid) -> Result<OwnedFd, Errno> {
     let pid = pid.as_raw_nonzero().get() as usize;
+    if !Risk::Pidfd.is_none() {
+        return Err(Errno::NOSYS);
+    }
     // SAFETY: the kernel takes two numbers, and the descriptor that it gives is ours alone.
     unsafe { Ok(OwnedFd::from_raw_fd(syscall(nr::PIDFD_OPEN, [pid, 0, 0, 0, 0, 0])? as i32)) }
 }

@@ -3,9 +3,11 @@
 pub mod children;
 pub mod clock;
 pub mod file;
+mod filter;
 pub mod identity;
 pub mod mem;
 pub mod out;
+pub mod peek;
 pub mod proc;
 pub mod ptrace;
 pub mod raw;
@@ -14,6 +16,7 @@ pub mod remote;
 pub mod spawn;
 pub mod start;
 pub mod stat;
+pub mod state;
 pub mod walk;
 
 use rustix::fd::BorrowedFd;
@@ -36,7 +39,7 @@ pub fn abort(text: &[u8]) -> ! {
 }
 
 /// Makes read-only what of the program itself can be written: addresses of functions and texts, which the start of the
-/// process has moved to where they are. No static may change after that.
+/// process has moved to where they are. No static may change after that: what does is [`state`].
 pub fn seal() {
     unsafe extern "C" {
         static etext: u8;

@@ -4,10 +4,12 @@
 //! dropped lets its thread go, and no longer traces it.
 
 use super::clock::{self, Nanos};
+use super::filter::Risk;
 use super::raw::{nr, syscall};
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions, WaitStatus, getpid, waitpid};
 
+const PTRACE_PEEKDATA: usize = 2;
 const PTRACE_DETACH: usize = 17;
 const PTRACE_SEIZE: usize = 0x4206;
 const PTRACE_INTERRUPT: usize = 0x4207;
@@ -33,9 +35,25 @@ const NEXT_SPIN: Nanos = 3_000;
 const LOOKS: u32 = 20;
 
 fn ptrace(request: usize, tid: Pid, argument: usize) -> Result<(), Errno> {
-    // SAFETY: none of the requests above makes the kernel read or write memory of ours.
+    if !Risk::Ptrace.is_none() {
+        return Err(Errno::PERM);
+    }
+    // SAFETY: none of the requests that come here makes the kernel read or write memory of ours.
     unsafe { syscall(nr::PTRACE, [request, tid.as_raw_nonzero().get() as usize, 0, argument, 0, 0]) }
         .map(drop)
+}
+
+/// The word at `address` of the process of a thread that was stopped. Errors: IO when it cannot be read, SRCH when the
+/// thread is gone.
+pub fn peek(tid: Pid, address: u64) -> Result<[u8; 8], Errno> {
+    let mut word = [0u8; 8];
+    let tid = tid.as_raw_nonzero().get() as usize;
+    // SAFETY: the kernel writes one word.
+    let result = unsafe {
+        let to = word.as_mut_ptr() as usize;
+        syscall(nr::PTRACE, [PTRACE_PEEKDATA, tid, address as usize, to, 0, 0])
+    };
+    result.map(|_| word)
 }
 
 /// A thread that stands still until this value is gone.
@@ -48,6 +66,11 @@ pub struct Stopped {
 }
 
 impl Stopped {
+    /// The thread.
+    pub fn tid(&self) -> Pid {
+        self.tid
+    }
+
     /// Whether the stop hit it in a system call.
     pub fn in_call(&self) -> bool {
         self.in_call
@@ -68,8 +91,8 @@ pub enum Stop {
     /// It is on no processor: it waits for one, or in the kernel for something that nothing interrupts, or for its
     /// `vfork` child. Before it comes to run any of its own instructions again it will stop, so it stands still, too.
     Late(Tracee),
-    /// It has ended, with this status where we are told.
-    Ended(Option<WaitStatus>),
+    /// It has ended.
+    Ended,
 }
 
 fn spin(time: Nanos) {
@@ -131,8 +154,11 @@ impl Tracee {
         match waitpid(Some(self.tid), WALL | WaitOptions::NOHANG) {
             Ok(None) => Stop::Late(self),
             Ok(Some((_, status))) if status.stopped() => Stop::Stopped(self.stopped(status)),
-            Ok(Some((_, status))) => Stop::Ended(Some(status)),
-            Err(_) => Stop::Ended(None),
+            Ok(Some((_, status))) => {
+                super::spawn::note_end(self.tid, status);
+                Stop::Ended
+            }
+            Err(_) => Stop::Ended,
         }
     }
 

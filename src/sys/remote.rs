@@ -1,6 +1,9 @@
-//! Reading another process: one vectored `process_vm_readv(2)`, or `pread(2)` on its `/proc/PID/mem` where the
-//! first is denied. Nothing here writes to another process.
+//! Reading another process: one vectored `process_vm_readv(2)`, else `pread(2)` on its `/proc/PID/mem`, else
+//! `PTRACE_PEEKDATA`. Nothing here writes to another process.
 
+use super::filter::Risk;
+use super::peek::Peek;
+use super::ptrace;
 use super::raw::{nr, syscall};
 use crate::memory::{Addr, Gather, Memory, Miss, Span};
 use core::cell::Cell;
@@ -11,18 +14,27 @@ use rustix::process::Pid;
 /// Ranges that one `process_vm_readv` takes at most (IOV_MAX, limits.h).
 pub const MAX_RANGES: usize = 1024;
 
+/// By which system call memory is read.
+pub enum Way {
+    /// `process_vm_readv`.
+    Readv,
+    /// `pread` on this `/proc/PID/mem`.
+    File(OwnedFd),
+    /// `PTRACE_PEEKDATA`, which stops a thread.
+    Peek(Peek),
+}
+
 /// The memory of a process.
 pub struct Remote {
     pid: Pid,
-    /// Set when `process_vm_readv` is refused; then everything is read through it.
-    file: Option<OwnedFd>,
+    way: Way,
     calls: Cell<u64>,
 }
 
 impl Remote {
-    /// The memory of thread `pid`'s process, as long as that thread lives. `file` is its `/proc/PID/mem`, to be used instead of `process_vm_readv`.
-    pub fn new(pid: Pid, file: Option<OwnedFd>) -> Remote {
-        Remote { pid, file, calls: Cell::new(0) }
+    /// The memory of the process of thread `pid`, as long as that thread lives.
+    pub fn new(pid: Pid, way: Way) -> Remote {
+        Remote { pid, way, calls: Cell::new(0) }
     }
 
     /// The thread by whose number it is read.
@@ -40,49 +52,55 @@ impl Remote {
         self.calls.get()
     }
 
-    /// Whether memory is read through `/proc/PID/mem`.
-    pub fn through_file(&self) -> bool {
-        self.file.is_some()
+    /// How memory is read, in words.
+    pub fn how(&self) -> &'static [u8] {
+        match self.way {
+            Way::Readv => b"by process_vm_readv",
+            Way::File(_) => b"through /proc/PID/mem",
+            Way::Peek(_) => b"by PTRACE_PEEKDATA, which stops a thread each time",
+        }
+    }
+
+    /// What reads through threads that stand still, if that is the way.
+    pub fn peek(&self) -> Option<&Peek> {
+        if let Way::Peek(peek) = &self.way { Some(peek) } else { None }
     }
 
     /// Fills `into` from `ranges`, at most [`MAX_RANGES`], one behind the other and in that order. What was read ends
     /// before the first range of which a part is not readable: the number of bytes until there. Errors: ESRCH when
     /// the process is gone, EPERM when it may not be read, EFAULT when the first range is not readable.
     pub fn read_ranges(&self, ranges: &[Span], into: &mut [u8]) -> Result<usize, Errno> {
-        match &self.file {
-            None => self.readv(ranges, into),
-            Some(file) => self.pread_all(file, ranges, into),
+        match &self.way {
+            Way::Readv => self.readv(ranges, into),
+            Way::File(file) => self.each(ranges, into, &|part, at| rustix::io::pread(file, part, at)),
+            Way::Peek(peek) => {
+                peek.with(&mut |tid| self.each(ranges, into, &|part, at| peek_all(tid, part, at)))
+            }
         }
     }
 
     fn readv(&self, ranges: &[Span], into: &mut [u8]) -> Result<usize, Errno> {
         let local = Span { base: into.as_mut_ptr() as u64, len: into.len() as u64 };
         self.calls.set(self.calls.get() + 1);
-        // SAFETY: the kernel writes at most `into.len()` bytes to `into` and reads `ranges.len()` ranges; the remote
-        // addresses are its business to check.
-        unsafe {
-            syscall(
-                nr::PROCESS_VM_READV,
-                [
-                    self.pid.as_raw_nonzero().get() as usize,
-                    &raw const local as usize,
-                    1,
-                    ranges.as_ptr() as usize,
-                    ranges.len().min(MAX_RANGES),
-                    0,
-                ],
-            )
+        let pid = self.pid.as_raw_nonzero().get() as usize;
+        let (count, ranges) = (ranges.len().min(MAX_RANGES), ranges.as_ptr() as usize);
+        let args = [pid, &raw const local as usize, 1, ranges, count, 0];
+        if !Risk::Readv.is_none() {
+            return Err(Errno::NOSYS);
         }
+        // SAFETY: the kernel writes at most `into.len()` bytes to `into` and reads `count` ranges; the remote addresses
+        // are its business to check.
+        unsafe { syscall(nr::PROCESS_VM_READV, args) }
     }
 
-    fn pread_all(&self, file: &OwnedFd, ranges: &[Span], into: &mut [u8]) -> Result<usize, Errno> {
+    fn each(&self, ranges: &[Span], into: &mut [u8], read: ReadOne<'_>) -> Result<usize, Errno> {
         let mut done = 0;
         for range in ranges {
             let end = done + range.len as usize;
             let Some(part) = into.get_mut(done..end) else { return Ok(done) };
             let want = part.len();
             self.calls.set(self.calls.get() + 1);
-            match rustix::io::pread(file, part, range.base) {
+            match read(part, range.base) {
                 // No byte: the address space is gone, the process has ended or called exec.
                 Ok(0) => return if done == 0 { Err(Errno::SRCH) } else { Ok(done) },
                 Ok(n) if n == want => done = end,
@@ -93,6 +111,22 @@ impl Remote {
         }
         Ok(done)
     }
+}
+
+/// Fills its first argument from the address that is the second: with how many bytes.
+type ReadOne<'a> = &'a dyn Fn(&mut [u8], u64) -> Result<usize, Errno>;
+
+/// Fills `part` from `at`, in words that do not cross a page.
+fn peek_all(tid: Pid, part: &mut [u8], at: u64) -> Result<usize, Errno> {
+    let mut word = [0; 8];
+    for (done, to) in part.iter_mut().enumerate() {
+        let place = at.wrapping_add(done as u64);
+        if place & 7 == 0 || done == 0 {
+            word = ptrace::peek(tid, place & !7)?;
+        }
+        *to = word[(place & 7) as usize];
+    }
+    Ok(part.len())
 }
 
 impl Memory for Remote {

@@ -5,9 +5,11 @@ use super::clock::Signals;
 use super::proc::Path;
 use super::raw::{nr, syscall};
 use super::start::Process;
+use super::state;
+use core::sync::atomic::Ordering;
 use rustix::fd::{AsFd as _, FromRawFd as _, OwnedFd};
 use rustix::io::Errno;
-use rustix::process::{Pid, WaitOptions, waitpid};
+use rustix::process::{Pid, WaitOptions, WaitStatus, waitpid};
 
 const SIGCHLD: usize = 17;
 
@@ -29,7 +31,32 @@ pub fn spawn(process: &Process, first: usize) -> Result<Pid, Errno> {
             let _ = waitpid(Some(pid), WaitOptions::empty());
             Err(Errno::from_raw_os_error(i32::from_ne_bytes(errno)))
         }
-        _ => Ok(pid),
+        _ => {
+            state::get().command.store(pid.as_raw_nonzero().get(), Ordering::Relaxed);
+            Ok(pid)
+        }
+    }
+}
+
+/// How the command has ended, if it has: its status, or 128 and the number of the signal, as a shell gives it. A wait that
+/// tells of its threads, too, must not be due: a stop that one is told of here is lost.
+pub fn ended() -> Option<i32> {
+    if state::get().status.load(Ordering::Relaxed) < 0 {
+        let command = Pid::from_raw(state::get().command.load(Ordering::Relaxed))?;
+        let (_, status) = waitpid(Some(command), WaitOptions::NOHANG).ok()??;
+        note_end(command, status);
+    }
+    match state::get().status.load(Ordering::Relaxed) {
+        ..0 => None,
+        status if status & 0x7f == 0 => Some(status >> 8),
+        status => Some(128 + (status & 0x7f)),
+    }
+}
+
+/// Takes what a wait told of `pid`, if that is the command and it has ended: a tracer is told in place of the parent.
+pub fn note_end(pid: Pid, status: WaitStatus) {
+    if pid.as_raw_nonzero().get() == state::get().command.load(Ordering::Relaxed) && !status.stopped() {
+        state::get().status.store(status.as_raw(), Ordering::Relaxed);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::target;
 use crate::verdict::{Checked, Trouble, ensure};
+use std::ffi::OsStr;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -16,6 +17,8 @@ pub struct Profiler {
     pub path: PathBuf,
     /// Whether it is a release build.
     pub is_shipped: bool,
+    /// A command that becomes the one that follows it, to be run with.
+    pub below: Vec<String>,
 }
 
 /// A development build is larger, in bytes, a release build is a small part of that.
@@ -49,13 +52,22 @@ impl Profiler {
     pub fn find() -> Profiler {
         let path = std::env::var_os("PYFLAME_EXE").unwrap_or_else(|| env!("CARGO_BIN_EXE_pyflame").into());
         let size = std::fs::metadata(&path).map_or(0, |file| file.len());
-        Profiler { path: Path::new(&path).to_path_buf(), is_shipped: size < SHIPPED_SIZE }
+        Profiler { path: Path::new(&path).to_path_buf(), is_shipped: size < SHIPPED_SIZE, below: Vec::new() }
+    }
+
+    /// The same, run below another command.
+    pub fn below(&self, command: &[&str]) -> Profiler {
+        let below = command.iter().map(|word| word.to_string()).collect();
+        Profiler { path: self.path.clone(), is_shipped: self.is_shipped, below }
     }
 
     /// Starts the profiler with these words, separated by blanks.
     pub fn start(&self, words: &str) -> Result<Running, Trouble> {
-        let mut command = Command::new(&self.path);
-        command.args(words.split_whitespace());
+        let path = self.path.as_os_str();
+        let mut line =
+            self.below.iter().map(OsStr::new).chain([path]).chain(words.split_whitespace().map(OsStr::new));
+        let mut command = Command::new(line.next().unwrap_or(path));
+        command.args(line);
         self.spawn(command, words)
     }
 

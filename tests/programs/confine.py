@@ -1,8 +1,9 @@
 """confine.py MODE COMMAND...: becomes the command, in a confinement that is inherited.
 
-`readv=N`, `ptrace=N`, `pidfd=N`: a seccomp filter by which process_vm_readv, ptrace or pidfd_open fails with errno N;
-`landlock`: a domain of its own, whose only rule is that it makes no sockets; `harmless`: a filter that kills what could change
-another process, or a file. What the kernel does not have ends with status 77.
+`CALL=N`, with a call of CALLS: a seccomp filter by which it fails with errno N, or with `CALL=kill` is deadly; several may be
+given, with commas. `landlock`: a domain of its own, whose only rule is that it makes no sockets. `mem`: of the process whose
+pid is the last word, the memory is covered in `/proc`. `harmless`: a filter that kills what could change another process, or a file. What the kernel
+does not have ends with status 77.
 """
 import ctypes
 import os
@@ -10,10 +11,15 @@ import struct
 import sys
 
 libc = ctypes.CDLL(None, use_errno=True)
-CALLS = {'x86_64': {'readv': 310, 'ptrace': 101, 'pidfd': 434}, 'aarch64': {'readv': 270, 'ptrace': 117, 'pidfd': 434}}
+CALLS = {
+    'x86_64': {'readv': 310, 'ptrace': 101, 'kcmp': 312, 'openat2': 437, 'pidfd': 434},
+    'aarch64': {'readv': 270, 'ptrace': 117, 'kcmp': 272, 'openat2': 437, 'pidfd': 434},
+}[os.uname()[4]]
 PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2
+SECCOMP_RET_KILL_PROCESS, SECCOMP_RET_ERRNO, SECCOMP_RET_ALLOW = 0x80000000, 0x00050000, 0x7fff0000
 LANDLOCK_CREATE_RULESET, LANDLOCK_RESTRICT_SELF = 444, 446
 LANDLOCK_ACCESS_FS_MAKE_SOCK = 1 << 9
+CLONE_NEWNS, MS_BIND, MS_REC, MS_PRIVATE = 0x20000, 4096, 16384, 1 << 18
 
 
 def require(result):
@@ -23,10 +29,11 @@ def require(result):
     return result
 
 
-def deny(call, errno):
-    """A filter in classic BPF: load the number of the call; if it is this one return ERRNO, else ALLOW."""
+def deny(call, answer):
+    """A filter in classic BPF: load the number of the call; if it is this one return the answer, else ALLOW."""
+    verdict = SECCOMP_RET_KILL_PROCESS if answer == 'kill' else SECCOMP_RET_ERRNO | int(answer)
     program = struct.pack('=HBBI', 0x20, 0, 0, 0) + struct.pack('=HBBI', 0x15, 0, 1, call)
-    program += struct.pack('=HBBI', 0x06, 0, 0, 0x00050000 | errno) + struct.pack('=HBBI', 0x06, 0, 0, 0x7fff0000)
+    program += struct.pack('=HBBI', 0x06, 0, 0, verdict) + struct.pack('=HBBI', 0x06, 0, 0, SECCOMP_RET_ALLOW)
     install(program)
 
 
@@ -70,7 +77,7 @@ def harmless():
         'aarch64': ([(56, 2)], [271, 68, 70, 287, 438, 440, 437, 45, 448, 425]),
     }[os.uname()[4]]
     program = instruction(0x20, 0, 0, 0)
-    program += unless(CALLS[os.uname()[4]]['ptrace'], argument(0) + one_of(requests))
+    program += unless(CALLS['ptrace'], argument(0) + one_of(requests))
     writes = instruction(0x54, 0, 0, 0o3 | 0o100 | 0o1000)  # O_ACCMODE, O_CREAT and O_TRUNC
     for call, flags in opened:
         program += unless(call, argument(flags) + writes + one_of([0]))
@@ -84,15 +91,26 @@ def landlock():
     require(libc.syscall(LANDLOCK_RESTRICT_SELF, ruleset, 0))
 
 
+def cover(pid):
+    """Puts /dev/null in the place of /proc/PID/mem, for this process alone."""
+    require(libc.unshare(CLONE_NEWNS))
+    require(libc.mount(b'none', b'/', None, ctypes.c_ulong(MS_REC | MS_PRIVATE), None))
+    place = ('/proc/%s/mem' % pid).encode()
+    require(libc.mount(b'/dev/null', place, None, ctypes.c_ulong(MS_BIND), None))
+
+
 def main(mode, command):
     require(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-    kind, _, errno = mode.partition('=')
-    if kind == 'landlock':
-        landlock()
-    elif kind == 'harmless':
-        harmless()
-    else:
-        deny(CALLS[os.uname()[4]][kind], int(errno))
+    for part in mode.split(','):
+        call, _, answer = part.partition('=')
+        if call == 'landlock':
+            landlock()
+        elif call == 'harmless':
+            harmless()
+        elif call == 'mem':
+            cover(command[-1])
+        else:
+            deny(CALLS[call], answer)
     os.execv(command[0], command)
 
 

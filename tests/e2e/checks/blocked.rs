@@ -19,7 +19,8 @@ pub fn run(setting: &Setting, score: &mut Score) -> Checked {
     Ok(())
 }
 
-fn dump(setting: &Setting, target: &Target, truth: &Truth) -> Checked {
+/// The stacks of all threads at once.
+pub fn dump(setting: &Setting, target: &Target, truth: &Truth) -> Checked {
     let run = setting.profiler.succeed(&format!("-d {}", target.pid()))?;
     let threads = parse_dump(&run.stdout)?;
     let wrong: Vec<String> =
@@ -58,7 +59,8 @@ fn headers_are_right<'a>(truth: &'a Truth, threads: &'a [Thread]) -> impl Iterat
     missing.into_iter().chain(wrong)
 }
 
-fn all_threads(setting: &Setting, target: &Target, truth: &Truth) -> Checked {
+/// The same as a profile.
+pub fn all_threads(setting: &Setting, target: &Target, truth: &Truth) -> Checked {
     let folded = setting.profile(target, "--threads -s 0.2")?;
     ensure(folded.failed + folded.idle + folded.cut == 0, || format!("{} failed", folded.failed))?;
     let found: HashMap<Vec<Frame>, u64> = folded.stacks.into_iter().collect();

@@ -39,7 +39,7 @@ fn start(setting: &Setting, options: &str, child: bool) -> Result<(Target, u32, 
     let path = target.file("pyflame");
     fs::copy(&setting.profiler.path, &path)?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
-    let profiler = Profiler { path, is_shipped: setting.profiler.is_shipped };
+    let profiler = Profiler { path, is_shipped: setting.profiler.is_shipped, below: Vec::new() };
     let looked_at = if child { pid } else { target.pid() };
     let running = profiler.start_in(&AS_USER, &format!("-V -r 0.002 {options} {looked_at}"))?;
     thread::sleep(Duration::from_millis(600));

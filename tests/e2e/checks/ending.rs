@@ -170,7 +170,7 @@ fn many_looks(setting: &Setting) -> Checked {
 }
 
 /// No thread of the process is traced or stopped.
-fn all_are_free(pid: u32) -> Checked {
+pub fn all_are_free(pid: u32) -> Checked {
     for thread in fs::read_dir(format!("/proc/{pid}/task"))?.flatten() {
         let status = fs::read_to_string(thread.path().join("status"))?;
         let held = ["State:\tT", "State:\tt"].iter().any(|state| status.contains(state));
@@ -180,7 +180,7 @@ fn all_are_free(pid: u32) -> Checked {
 }
 
 /// A stopped target stays stopped, and one that goes on is sampled on.
-fn stopped(setting: &Setting, name: &str) -> Checked {
+pub fn stopped(setting: &Setting, name: &str) -> Checked {
     let mut target = setting.start_busy("ending.py", &["60"])?;
     for mode in ["", "--blocking"] {
         target.signal(name)?;

@@ -35,7 +35,7 @@ pub fn run(setting: &Setting, score: &mut Score) -> Checked {
 }
 
 /// One computing thread: no impossible stack, never idle, all samples accounted for.
-fn sample(setting: &Setting, target: &Target, mode: &str, sampling: Sampling) -> Checked {
+pub fn sample(setting: &Setting, target: &Target, mode: &str, sampling: Sampling) -> Checked {
     let map = Map::parse(&target.told()?)?;
     let folded = setting.gather(target, mode, sampling)?;
     map.allows(&folded)?;
@@ -45,7 +45,7 @@ fn sample(setting: &Setting, target: &Target, mode: &str, sampling: Sampling) ->
 }
 
 /// Two computing threads that take turns.
-fn two_threads(setting: &Setting, target: &Target, mode: &str, sampling: Sampling) -> Checked {
+pub fn two_threads(setting: &Setting, target: &Target, mode: &str, sampling: Sampling) -> Checked {
     let map = Map::parse(&target.told()?)?;
     let threads = if mode == "--threads" || !setting.python.gil { 2 } else { 1 };
     let folded = setting.gather(target, mode, Sampling { threads, ..sampling })?;

@@ -23,6 +23,7 @@ mod output;
 mod shares;
 mod spin;
 mod truth;
+mod ways;
 
 use crate::interpreters::Python;
 use crate::profiler::{Profiler, Run};
@@ -60,8 +61,9 @@ pub enum Extent {
 }
 
 /// All groups, in the order in which they run.
-pub const GROUPS: [Group; 23] = [
+pub const GROUPS: [Group; 25] = [
     Group { name: "blocked", run: blocked::run, on: Extent::Every },
+    Group { name: "ways", run: ways::run, on: Extent::Every },
     Group { name: "deleted", run: deleted::run, on: Extent::Every },
     Group { name: "spin", run: spin::run, on: Extent::Every },
     Group { name: "mixed", run: mixed::run, on: Extent::EachBuild },
@@ -71,6 +73,7 @@ pub const GROUPS: [Group; 23] = [
     Group { name: "longtable", run: longtable::run, on: Extent::EachBuild },
     Group { name: "calls", run: calls::run, on: Extent::FewVersions },
     Group { name: "formats", run: formats::run, on: Extent::FewVersions },
+    Group { name: "peek", run: ways::peek, on: Extent::FewVersions },
     Group { name: "children", run: children::run, on: Extent::FewVersions },
     Group { name: "command", run: command::run, on: Extent::FewVersions },
     Group { name: "closing", run: closing::run, on: Extent::FewVersions },

@@ -1,0 +1,116 @@
+//! Reading another process a word at a time, by `PTRACE_PEEKDATA` (ptrace(2)): what is left where a filter forbids
+//! `process_vm_readv(2)` and `/proc/PID/mem` cannot be had. The kernel reads so for the tracer of a thread that stands
+//! still; so one is stopped for each read, or held for several, unless somebody has stopped another anyway.
+
+use super::clock::{self, Nanos};
+use super::ptrace::{self, Stop, Stopped, Tracee};
+use core::cell::Cell;
+use rustix::io::Errno;
+use rustix::process::Pid;
+
+/// Looks whether the thread has stopped, and the time from one to the next. It is waited for as long as one may have to
+/// wait for a processor, and forty times as long when nobody else will.
+const LOOKS: u32 = 100;
+const LAST_LOOKS: u32 = 4000;
+const PAUSE: Nanos = 500_000;
+/// The thread is let go for a moment when it has been held for so long.
+const LONGEST: Nanos = 5_000_000;
+
+/// A way to read a process, through one of its threads.
+pub struct Peek {
+    tid: Pid,
+    /// Another thread of it, which somebody has stopped.
+    lent: Cell<Option<Pid>>,
+    /// The thread while it is held, and until when.
+    held: Cell<Option<(Stopped, Nanos)>>,
+    /// The thread while it has been told to stop and has not done so.
+    late: Cell<Option<Tracee>>,
+    stops: Cell<u64>,
+}
+
+impl Peek {
+    /// Through thread `tid`.
+    pub fn new(tid: Pid) -> Peek {
+        Peek { tid, lent: Cell::new(None), held: Cell::new(None), late: Cell::new(None), stops: Cell::new(0) }
+    }
+
+    /// Says that thread `lent` stands still and is traced by us, from now until something else is said.
+    pub fn lend(&self, lent: Option<Pid>) {
+        self.lent.set(lent);
+    }
+
+    /// Stops the thread for more than one read, until it is let go, unless another one is lent.
+    pub fn hold(&self) {
+        if self.lent.get().is_some() {
+            return;
+        }
+        let held = self.held.take().filter(|(_, until)| clock::now() < *until);
+        self.held.set(held.or_else(|| Some((self.stop().ok()?, clock::now() + LONGEST))));
+    }
+
+    /// Lets the thread go, if it is held.
+    pub fn let_go(&self) {
+        self.held.set(None);
+    }
+
+    /// The thread, if it is held.
+    pub fn held(&self) -> Option<Pid> {
+        let held = self.held.take();
+        let tid = held.as_ref().map(|(stopped, _)| stopped.tid());
+        self.held.set(held);
+        tid
+    }
+
+    /// How often the thread was stopped.
+    pub fn stops(&self) -> u64 {
+        self.stops.get()
+    }
+
+    /// Whether the thread was told to stop and has not done so. One that has is let go.
+    pub fn waits(&self) -> bool {
+        let late = self.late.take().map(Tracee::poll);
+        let Some(Stop::Late(tracee)) = late else { return false };
+        self.late.set(Some(tracee));
+        true
+    }
+
+    /// Calls `read` with a thread that stands still. Errors: as of [`stop`](Self::stop).
+    pub fn with(&self, read: &mut dyn FnMut(Pid) -> Result<usize, Errno>) -> Result<usize, Errno> {
+        if let Some(tid) = self.lent.get().or_else(|| self.held()) {
+            return read(tid);
+        }
+        let stopped = self.stop()?;
+        read(stopped.tid())
+    }
+
+    /// Stops the thread. Errors: AGAIN when it does not stop in time, SRCH when it has ended, else as of
+    /// [`ptrace::stop`].
+    fn stop(&self) -> Result<Stopped, Errno> {
+        let mut stop = self.late.take().map_or_else(|| ptrace::stop(self.tid), |tracee| Ok(tracee.poll()))?;
+        self.stops.set(self.stops.get() + 1);
+        for _ in 0..LOOKS {
+            let Stop::Late(tracee) = stop else { break };
+            clock::wait_for_child(PAUSE);
+            stop = tracee.poll();
+        }
+        match stop {
+            Stop::Stopped(stopped) => Ok(stopped),
+            Stop::Late(tracee) => {
+                self.late.set(Some(tracee));
+                Err(Errno::AGAIN)
+            }
+            Stop::Ended => Err(Errno::SRCH),
+        }
+    }
+}
+
+impl Drop for Peek {
+    fn drop(&mut self) {
+        for _ in 0..LAST_LOOKS {
+            if !self.waits() {
+                return;
+            }
+            clock::wait_for_child(PAUSE);
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! What changes as long as the program runs, outside of its image, which is read-only by then ([`seal`](super::seal)).
+
+use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicU8, Ordering};
+
+/// A few words.
+pub struct State {
+    /// The pid of the command, and how it ended (wait(2)); below 0 as long as that is not known.
+    pub command: AtomicI32,
+    /// See above.
+    pub status: AtomicI32,
+    /// What is known of each [`Risk`](super::filter::Risk).
+    pub risks: [AtomicU8; 4],
+}
+
+impl State {
+    /// Nothing is known.
+    pub const fn new() -> State {
+        State {
+            command: AtomicI32::new(0),
+            status: AtomicI32::new(-1),
+            risks: [const { AtomicU8::new(0) }; 4],
+        }
+    }
+
+    /// Keeps it here from now on.
+    ///
+    /// # Safety
+    /// It stays where it is as long as the program runs.
+    pub unsafe fn keep(&self) {
+        STATE.store((&raw const *self).cast_mut(), Ordering::Relaxed);
+    }
+}
+
+impl Default for State {
+    fn default() -> State {
+        State::new()
+    }
+}
+
+/// Where it is in tests, and before the start of the process has said where.
+static FIRST: State = State::new();
+static STATE: AtomicPtr<State> = AtomicPtr::new((&raw const FIRST).cast_mut());
+
+/// The state.
+pub fn get() -> &'static State {
+    // SAFETY: it points to FIRST or to what is kept as long as the program runs.
+    unsafe { &*STATE.load(Ordering::Relaxed) }
+}
