@@ -70,6 +70,7 @@ def harmless():
     """The requests by which a thread is stopped for a moment, and a system call of it begun again; files are only read."""
     detach, seize, interrupt, getregset, setregset = 17, 0x4206, 0x4207, 0x4204, 0x4205
     requests = [detach, seize, interrupt] + ([getregset, setregset] if os.uname()[4] == 'x86_64' else [])
+    requests.append(0xffffffff)  # which is none: by it pyflame finds out whether the call itself is deadly
     # The calls that open a file, with the place of the flags among their arguments; and process_vm_writev, pwrite64,
     # pwritev, pwritev2, pidfd_getfd, process_madvise, creat, openat2, truncate, process_mrelease, io_uring_setup.
     opened, forbidden = {

@@ -63,7 +63,7 @@ pub enum Extent {
 /// All groups, in the order in which they run.
 pub const GROUPS: [Group; 25] = [
     Group { name: "blocked", run: blocked::run, on: Extent::Every },
-    Group { name: "ways", run: ways::run, on: Extent::Every },
+    Group { name: "ways", run: ways::run, on: Extent::FewVersions },
     Group { name: "deleted", run: deleted::run, on: Extent::Every },
     Group { name: "spin", run: spin::run, on: Extent::Every },
     Group { name: "mixed", run: mixed::run, on: Extent::EachBuild },
