@@ -36,10 +36,17 @@ pub fn run(setting: &Setting, score: &mut Score) -> Checked {
             blocked::all_threads(&setting, &target, &truth)?;
             ending::all_are_free(target.pid())
         };
-        score.enter(&format!("ways: {closed}"), check());
+        score.enter(&format!("ways: {closed}"), in_time(check));
     }
     score.enter("ways: target undisturbed", target.undisturbed());
     Ok(())
+}
+
+/// A word at a time takes seconds, and what a busy machine does not do within the bound of a sample is `(failed)`. That
+/// may be tried again; a stack that is wrong may not.
+fn in_time(check: impl Fn() -> Checked) -> Checked {
+    let is_late = |result: &Checked| matches!(result, Err(Trouble::Failed(why)) if why.contains("failed"));
+    (0..3).map(|_| check()).find(|result| !is_late(result)).unwrap_or_else(check)
 }
 
 /// Threads that compute, calls that are waited in, a stopped target, and ends, all by `PTRACE_PEEKDATA`.
