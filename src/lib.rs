@@ -13,15 +13,16 @@
 //!     prefetch   reads all that the last walks asked for with one process_vm_readv
 //!     python     walks threads and frames in that; code and lines make names of them, and prove that they are still right
 //!   profile    counts the stack in a tree
-//! report     writes the tree; dump writes the stacks of one look, check what would be found
+//! report     writes the tree in one of its formats, some of them while samples are taken (report/timeline)
+//! dump       writes the stacks of one look, check what would be found, status how far sampling is
 //! error      says what went wrong, and by denial why a process may not be looked at
 //! ```
 //!
 //! Everything reads through [`memory::Memory`]; only `sys` calls the kernel. `tests/floors.rs` holds who may use whom.
 //!
 //! A Python version up to 3.12 is a row in `python/versions.rs`, a later one a shape of its table in
-//! `python/offsets.rs`; a new way to keep lines goes to `python/lines.rs`. An output format is a module of `report`, chosen
-//! in `program`; what names may hold is written in `report/escape.rs`.
+//! `python/offsets.rs`; a new way to keep lines goes to `python/lines.rs`. An output format is a module of `report`,
+//! a variant of its `Format` and a row of the table behind that; what names may hold is written in `report/escape.rs`.
 
 #[cfg(test)]
 extern crate std;

@@ -30,7 +30,37 @@ pub fn run(setting: &Setting, score: &mut Score) -> Checked {
     score.enter("command: interrupted", patiently(|| interrupted(setting)));
     score.enter("command: waits without work", patiently(|| waits(setting)));
     score.enter("command: no Python in it", no_python(setting));
+    score.enter("command: cannot be run", cannot_run(setting));
+    score.enter("command: profile on standard output", to_stdout(setting));
     Ok(())
+}
+
+/// What is not there, is no program, or is the profiler itself: a message, status 1, and nothing on standard output.
+fn cannot_run(setting: &Setting) -> Checked {
+    for (words, said) in [
+        ("-t /no/such/command", "/no/such/command: No such file or directory"),
+        ("-t no-such-command-in-path", "no-such-command-in-path: No such file or directory"),
+        ("-t /", "/: Permission denied"),
+        ("-t pyflame 1", "You tried to pyflame a pyflame"),
+        ("-t /usr/bin/pyflame", "You tried to pyflame a pyflame"),
+    ] {
+        setting.profiler.run(words)?.has_refused(said)?;
+    }
+    Ok(())
+}
+
+/// Without `-o` the profile follows what the command itself writes there.
+fn to_stdout(setting: &Setting) -> Checked {
+    let python = setting.python.path.display();
+    let script = format!(
+        "exec $PYFLAME -s inf -t {python} -c 'import sys; sys.stdout.write(str(sum(range(3*10**6)))); sys.stdout.write(chr(10))'"
+    );
+    let run = setting.profiler.shell(&script)?;
+    let output = run.output();
+    let (first, rest) = output.split_once('\n').ok_or("no line")?;
+    ensure(run.status.success() && first == "4499998500000", || run.describe())?;
+    let folded = Folded::parse(rest.as_bytes())?;
+    ensure(folded.total() > 0, || run.describe())
 }
 
 /// How a Python may come to run; `$RUN` is the interpreter with its program and arguments.
