@@ -143,7 +143,7 @@ fn served(setting: &Setting, mode: &str, command: &str, words: &str) -> Checked 
 }
 
 fn zombie(setting: &Setting) -> Checked {
-    let target = Target::other("sh", &["-c", "exit 0 & echo $! >child; exec sleep 100"])?;
+    let target = Target::other("sh", &["-c", "sleep 0.3 & echo $! >child; exec sleep 100"])?;
     let child: u32 = target.wait_for_line("child")?.trim().parse().map_err(|_| "no pid")?;
     while target::status(child, "State").is_some_and(|state| !state.starts_with('Z')) {}
     for options in ["", "--check"] {

@@ -20,6 +20,7 @@ mod longtable;
 mod many;
 mod mixed;
 mod output;
+mod passed_on;
 mod shares;
 mod spin;
 mod truth;
@@ -61,7 +62,7 @@ pub enum Extent {
 }
 
 /// All groups, in the order in which they run.
-pub const GROUPS: [Group; 25] = [
+pub const GROUPS: [Group; 26] = [
     Group { name: "blocked", run: blocked::run, on: Extent::Every },
     Group { name: "ways", run: ways::run, on: Extent::FewVersions },
     Group { name: "deleted", run: deleted::run, on: Extent::Every },
@@ -80,6 +81,7 @@ pub const GROUPS: [Group; 25] = [
     Group { name: "check", run: check::run, on: Extent::FewVersions },
     Group { name: "ending", run: ending::run, on: Extent::EachBuild },
     Group { name: "becoming", run: becoming::run, on: Extent::FewVersions },
+    Group { name: "passed on", run: passed_on::run, on: Extent::FewVersions },
     Group { name: "leaderless", run: leaderless::run, on: Extent::FewVersions },
     Group { name: "signals", run: ending::signals, on: Extent::One },
     Group { name: "denied", run: denied::run, on: Extent::One },
