@@ -73,7 +73,8 @@ fn run_all(entries: &[&Entry], groups: &[&Group]) -> Vec<Score> {
 }
 
 /// Those of the groups that are to run on interpreter number `at`.
-/// A development build is tested on one build in three, so that `cargo test` takes minutes; what is shipped, on all.
+/// A development build is tested on one build in three, and what is to run on few versions on one, so that `cargo test` takes
+/// minutes; what is shipped, on all.
 fn groups_for<'a>(
     at: usize,
     entries: &[&Entry],
@@ -89,6 +90,7 @@ fn groups_for<'a>(
     first &= profiler.is_shipped || at.is_multiple_of(3) || entries.len() < 3;
     let version = |at| python(at).map(|python| python.version);
     let few = first
+        && (profiler.is_shipped || chosen == Some(at) || entries.len() < 3)
         && version(at).is_some_and(|version| FEW.contains(&version))
         && (0..at).all(|earlier| version(earlier) != version(at));
     let runs = |group: &&&Group| match group.on {
