@@ -126,7 +126,7 @@ pub fn write(format: Format, mut profile: Profile, facts: &Facts<'_>, out: &mut 
 /// What stands for samples without a stack. A place for each is taken at the beginning, so that there is one at the end.
 const OWN: [&[u8]; 3] = [b"(idle)", b"(failed)", b"(truncated)"];
 
-/// Makes room for what [`write`] adds.
+/// Makes room for what [`write()`] adds.
 pub fn reserve(profile: &mut Profile) {
     for name in OWN {
         let function = profile.function(b"", name);

@@ -74,7 +74,7 @@ impl Peek {
         true
     }
 
-    /// Calls `read` with a thread that stands still. Errors: as of [`stop`](Self::stop).
+    /// Calls `read` with a thread that stands still. Errors: as of a stop.
     pub fn with(&self, read: &mut dyn FnMut(Pid) -> Result<usize, Errno>) -> Result<usize, Errno> {
         if let Some(tid) = self.lent.get().or_else(|| self.held()) {
             return read(tid);

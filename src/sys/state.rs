@@ -8,7 +8,7 @@ pub struct State {
     pub command: AtomicI32,
     /// See above.
     pub status: AtomicI32,
-    /// What is known of each [`Risk`](super::filter::Risk).
+    /// What is known of each risk that a filter may bring (see `filter`).
     pub risks: [AtomicU8; 4],
 }
 
