@@ -19,7 +19,7 @@ use super::strings::{self, Strings};
 use crate::memory::{Addr, Gather, Memory, Miss};
 use crate::prefetch::{Item, Prefetch, Sight};
 use crate::profile::{Frame, Profile};
-use crate::table::{Full, Index, List, hash_words};
+use crate::table::{Full, Index, List, hash_bytes, hash_words};
 
 /// Fetches that have to prove a code object before it is believed for a while without: functions that come and go are
 /// gone before that.
@@ -45,6 +45,9 @@ pub struct Known {
     /// The last fetch and the last interpreter's count that proved it.
     fetch: u32,
     generation: Option<u64>,
+    /// A digest of its names and line table as they were read, which may have been before the rest of it was: there may
+    /// have been another one at this address then. Compared with the next fetch; then [`PROVEN`].
+    names: u64,
     /// Fetches that proved it, up to [`OFTEN`].
     proofs: u8,
     /// It is believed, and to be proven again.
@@ -56,6 +59,16 @@ impl Known {
     fn is_unchanged(&self, generation: Option<u64>) -> bool {
         generation.is_some() && self.generation == generation
     }
+}
+
+/// What [`Known::names`] is once the names are proven; no digest is that.
+const PROVEN: u64 = 0;
+
+/// Bytes of the names of a code object, and a digest of both and of its line table.
+struct Names {
+    file: usize,
+    name: usize,
+    digest: u64,
 }
 
 /// What tells a code object from another one at the same address.
@@ -283,7 +296,12 @@ impl Codes {
             // It was there before the fetch and is there now, however late: so it was there in between.
             prefetch.set_late(late);
         }
-        (known.fetch, known.generation) = (self.fetch, context.generation);
+        let Known { print, names, .. } = *known;
+        if names != PROVEN && self.names(prefetch, layout, &print)?.digest != names {
+            return Ok(false);
+        }
+        let Some(known) = self.known.get_mut(id) else { return Ok(false) };
+        (known.fetch, known.generation, known.names) = (self.fetch, context.generation, PROVEN);
         known.proofs = OFTEN.min(known.proofs + 1);
         Ok(true)
     }
@@ -339,10 +357,9 @@ impl Codes {
             }
             self.code_type = Some(print.kind);
         }
-        let file = strings::read(memory, &layout.strings, print.file_name, self.text)?;
-        let name = strings::read(memory, &layout.strings, print.name, self.text2)?;
-        let file = self.text.get(..file).unwrap_or_default();
-        let name = self.text2.get(..name).unwrap_or_default();
+        let names = self.names(prefetch, layout, &print)?;
+        let file = self.text.get(..names.file).unwrap_or_default();
+        let name = self.text2.get(..names.name).unwrap_or_default();
         self.serials = self.serials.wrapping_add(1);
         Ok(Known {
             address,
@@ -355,9 +372,29 @@ impl Codes {
             shim: print.first_line == 0 && print.file_name == print.name,
             fetch: self.fetch.wrapping_sub(1),
             generation: None,
+            // A digest of them tells of another one.
+            names: if print.version == 0 { PROVEN } else { names.digest },
             proofs: 0,
             believed: false,
         })
+    }
+
+    /// Reads the names of the file and of itself that a code object has into `text` and `text2`. May read late, which says
+    /// nothing of the look.
+    fn names<M: Gather>(
+        &mut self,
+        prefetch: &Prefetch<M>,
+        layout: &Layout,
+        print: &Print,
+    ) -> Result<Names, Miss> {
+        let late = prefetch.was_late();
+        let memory = &prefetch.with(Sight::Aside);
+        let file = strings::read(memory, &layout.strings, print.file_name, self.text)?;
+        let name = strings::read(memory, &layout.strings, print.name, self.text2)?;
+        let table = digest(memory, layout, print.line_table, layout.bytes.first)?;
+        prefetch.set_late(late);
+        let [a, b] = [self.text.get(..file), self.text2.get(..name)].map(Option::unwrap_or_default);
+        Ok(Names { file, name, digest: hash_words(&[hash_bytes(a), hash_bytes(b), table]) | 1 })
     }
 
     fn keep(&mut self, old: Option<u32>, new: Known) -> u32 {
