@@ -42,9 +42,10 @@ pub struct Known {
     line_table: Addr,
     /// Made by the interpreter to call `__init__` (3.13+), no function of the program.
     shim: bool,
-    /// The last fetch and the last interpreter's count that proved it.
+    /// The last fetch that proved it; its interpreter's count, if that proves it, too; and the count as it was read last.
     fetch: u32,
     generation: Option<u64>,
+    counted: Option<u64>,
     /// A digest of its names and line table as they were read, which may have been before the rest of it was: there may
     /// have been another one at this address then. Compared with the next fetch; then [`PROVEN`].
     names: u64,
@@ -301,7 +302,10 @@ impl Codes {
             return Ok(false);
         }
         let Some(known) = self.known.get_mut(id) else { return Ok(false) };
-        (known.fetch, known.generation, known.names) = (self.fetch, context.generation, PROVEN);
+        (known.fetch, known.names) = (self.fetch, PROVEN);
+        // In one fetch the count may be read behind the object. Of an earlier one it was there before it.
+        let before = core::mem::replace(&mut known.counted, context.generation);
+        known.generation = context.generation.filter(|_| before == context.generation);
         known.proofs = OFTEN.min(known.proofs + 1);
         Ok(true)
     }
@@ -372,6 +376,7 @@ impl Codes {
             shim: print.first_line == 0 && print.file_name == print.name,
             fetch: self.fetch.wrapping_sub(1),
             generation: None,
+            counted: None,
             // A digest of them tells of another one.
             names: if print.version == 0 { PROVEN } else { names.digest },
             proofs: 0,

@@ -21,6 +21,7 @@ mod many;
 mod mixed;
 mod output;
 mod passed_on;
+mod renamed;
 mod shares;
 mod spin;
 mod truth;
@@ -62,13 +63,14 @@ pub enum Extent {
 }
 
 /// All groups, in the order in which they run.
-pub const GROUPS: [Group; 26] = [
+pub const GROUPS: [Group; 27] = [
     Group { name: "blocked", run: blocked::run, on: Extent::Every },
     Group { name: "ways", run: ways::run, on: Extent::FewVersions },
     Group { name: "deleted", run: deleted::run, on: Extent::Every },
     Group { name: "spin", run: spin::run, on: Extent::Every },
     Group { name: "mixed", run: mixed::run, on: Extent::EachBuild },
     Group { name: "churn", run: churn::run, on: Extent::EachBuild },
+    Group { name: "renamed", run: renamed::run, on: Extent::FewVersions },
     Group { name: "shares", run: shares::run, on: Extent::EachBuild },
     Group { name: "many", run: many::run, on: Extent::EachBuild },
     Group { name: "longtable", run: longtable::run, on: Extent::EachBuild },
