@@ -146,7 +146,7 @@ impl Place {
 mod tests {
     use super::*;
     use crate::testing::Folder;
-    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
     use std::string::String;
     use std::{format, fs};
 
@@ -159,9 +159,24 @@ mod tests {
         Ok((format!("{}/{name}", directory.display()), place.there.is_some()))
     }
 
+    /// Whether the root is the root: qemu's emulation of user programs opens another one, in which other things are.
+    fn is_root_there() -> bool {
+        let folder = std::env::temp_dir();
+        let there = along(folder.as_os_str().as_encoded_bytes(), None).ok().and_then(|place| place.there);
+        let inode = |file: OwnedFd| fstat(file).unwrap().st_ino;
+        let is_there = there.map(inode) == Some(fs::metadata(folder).unwrap().ino());
+        if !is_there {
+            std::eprintln!("skipped: the root that is opened is not that of paths");
+        }
+        is_there
+    }
+
     #[test]
     fn paths_lead_where_the_kernel_says() {
         let folder = Folder::new("walk");
+        if !is_root_there() {
+            return;
+        }
         fs::create_dir_all(folder.path("a/b")).unwrap();
         fs::write(folder.path("a/b/file"), "").unwrap();
         for (link, target) in [
@@ -198,6 +213,9 @@ mod tests {
     #[test]
     fn no_link_of_a_shared_directory_is_followed_wherever_it_stands_in_the_path() {
         let folder = Folder::new("shared");
+        if !is_root_there() {
+            return;
+        }
         for name in ["shared", "own"] {
             fs::create_dir(folder.path(name)).unwrap();
         }
@@ -246,6 +264,9 @@ mod tests {
     #[test]
     fn what_is_too_long_is_nowhere() {
         let folder = Folder::new("long");
+        if !is_root_there() {
+            return;
+        }
         let long = "x/".repeat(1900);
         symlink(&long, folder.path("link")).unwrap();
         let path = format!("{}/{}", folder.path("link").display(), "y/".repeat(200));
