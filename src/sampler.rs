@@ -36,7 +36,8 @@ pub use lanes::Lane;
 use look::{Look, Runners, calls_of};
 use rustix::process::Pid;
 
-/// After so long the threads of a sample that are left are given up, and looks to get acquainted: there is no end to what a target may have us read.
+/// After so long the threads of a sample that are left are given up, and looks to get acquainted: there is no end to what
+/// a target may have us read.
 const LONGEST: clock::Nanos = 2 * clock::SECOND;
 /// Looks to get acquainted for which a list of the threads will do.
 const LISTED: u32 = 16;

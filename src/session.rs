@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::locate::{Interpreter, locate};
 use crate::profile::Profile;
 use crate::sampler::Sampler;
-use crate::sys::clock::{self, LONGEST_READ, Nanos, SECOND, SIGALRM, SIGCHLD, SIGTSTP, Signals};
+use crate::sys::clock::{self, LONGEST_READ, Nanos, SECOND, SIGCHLD, SIGTSTP, Signals};
 use crate::sys::identity::Identity;
 use crate::sys::remote::Remote;
 use crate::sys::spawn;
@@ -15,6 +15,8 @@ use rustix::process::{Pid, Signal, getpid, kill_process};
 
 /// Where there is no sleep between samples, signals are attended to so often.
 const ATTEND: Nanos = SECOND / 1000;
+/// The alarm, which is for reads, does not go off in a sleep that is no longer than this.
+const NAP: Nanos = SECOND / 2;
 /// A target that ends during a longer sleep is noticed after so long.
 const NOTICE: Nanos = SECOND / 25;
 /// The same of one whose number another process gets before the next sample, which then is one of that.
@@ -61,7 +63,7 @@ pub struct Session {
     attend: Nanos,
     /// When to look whether the process has ended, although it could be read.
     look: Nanos,
-    /// When to set the alarm anew.
+    /// When to set the alarm anew; 0: there is none.
     alarm: Nanos,
 }
 
@@ -106,6 +108,13 @@ impl Session {
         }
     }
 
+    /// Nothing is read for a while.
+    fn unguard(&mut self) {
+        if core::mem::take(&mut self.alarm) > 0 {
+            clock::set_alarm(0);
+        }
+    }
+
     /// Sleeps until `deadline`. True when there is no reason to go on: it has ended, or we shall.
     pub fn sleep(&mut self, deadline: Nanos, samplers: &mut [Option<&mut Sampler>]) -> bool {
         let now = clock::now();
@@ -113,13 +122,9 @@ impl Session {
             return self.asked_to_end;
         }
         self.attend = now + ATTEND;
-        self.signals.block(false);
-        let is_over = self.wait(deadline, now, samplers);
-        self.signals.block(true);
-        is_over
-    }
-
-    fn wait(&mut self, deadline: Nanos, now: Nanos, samplers: &mut [Option<&mut Sampler>]) -> bool {
+        if deadline > now.saturating_add(NAP) {
+            self.unguard();
+        }
         loop {
             let slice = deadline.min(clock::now() + NOTICE);
             // Each stop sends a SIGCHLD, too, which mostly is of no interest. We do not stop before all are let go.
@@ -128,10 +133,9 @@ impl Session {
                 false if self.ours => self.signals,
                 false => self.signals.but(SIGCHLD),
             };
-            match clock::sleep_until(slice, signals.and(SIGALRM)) {
-                // Nothing was read: somebody stopped us for so long.
-                Some(signal) if signal.number == SIGALRM => self.alarm = 0,
+            match clock::sleep_until(slice, signals) {
                 Some(signal) if signal.number == SIGTSTP => {
+                    self.unguard();
                     let _ = kill_process(getpid(), Signal::STOP);
                 }
                 Some(signal) if signal.number == SIGCHLD => {

@@ -77,8 +77,6 @@ pub const SIGCHLD: i32 = 17;
 const SIGHUP: i32 = 1;
 const SIGINT: i32 = 2;
 const SIGPIPE: i32 = 13;
-/// What an alarm sends.
-pub const SIGALRM: i32 = 14;
 const SIGTERM: i32 = 15;
 const SIGXFSZ: i32 = 25;
 /// The terminal's wish that we stop.
@@ -98,12 +96,6 @@ impl Signals {
         Signals(self.0 & !(1 << (n - 1)))
     }
 
-    /// Blocks these, SIGPIPE and SIGXFSZ, so that a write fails instead of ending us, and while nothing is read an alarm.
-    pub fn block(self, reads: bool) {
-        let always = self.and(SIGPIPE).and(SIGXFSZ);
-        (if reads { always } else { always.and(SIGALRM) }).set_mask();
-    }
-
     /// Makes exactly these the blocked ones, which stay pending instead of acting.
     pub fn set_mask(self) {
         const SIG_SETMASK: usize = 2;
@@ -112,7 +104,8 @@ impl Signals {
     }
 }
 
-/// Blocks what ends or stops sampling, so that [`sleep_until`] receives it at a moment when nobody is held: what to wait for. A hangup that is ignored (nohup(1)) stays so.
+/// Blocks what ends or stops sampling, so that [`sleep_until`] receives it at a moment when nobody is held, and SIGPIPE and
+/// SIGXFSZ, so that a write fails instead: what to wait for. A hangup that is ignored (nohup(1)) stays so.
 pub fn block_signals() -> Signals {
     let mut signals = Signals::NONE.and(SIGINT).and(SIGTERM).and(SIGCHLD);
     for signal in [SIGHUP, SIGTSTP] {
@@ -120,7 +113,7 @@ pub fn block_signals() -> Signals {
             signals = signals.and(signal);
         }
     }
-    signals.block(true);
+    signals.and(SIGPIPE).and(SIGXFSZ).set_mask();
     signals
 }
 
