@@ -9,7 +9,7 @@
 
 use crate::denial::{self, Refused};
 use crate::locate::Interpreter;
-use crate::program::put_interpreter;
+use crate::program::words::put_interpreter;
 use crate::report::{Sink, escape, put_number};
 use crate::sys::ptrace;
 use crate::sys::remote::Remote;

@@ -17,10 +17,10 @@ use crate::dump::{Dump, Style};
 use crate::error::{Error, explain};
 use crate::locate::Interpreter;
 use crate::profile::Profile;
-use crate::program::say_found;
-use crate::report::Sink;
+use crate::program::words::say_found;
 use crate::report::escape::{self, Notation};
 use crate::report::timeline::Timeline;
+use crate::report::{Format, Sink};
 use crate::sampler::{Choice, Sampled, Sampler};
 use crate::session::{Schedule, Session};
 use crate::status::Status;
@@ -81,7 +81,7 @@ pub struct Family<'a> {
     /// Why the first process cannot be sampled; none as soon as any can.
     error: Option<Error<'static>>,
     remarks: Remarks,
-    /// Of the first process.
+    /// Of the first process, where the format shows it.
     title: Title,
 }
 
@@ -148,7 +148,12 @@ impl<'a> Family<'a> {
         }
     }
 
-    /// The first process and its command line, in short.
+    /// The first process.
+    pub fn pid(&self) -> Pid {
+        self.session.pid()
+    }
+
+    /// The first process and its command line, in short, where the format shows it.
     pub fn title(&self) -> Title {
         self.title
     }
@@ -179,6 +184,12 @@ impl<'a> Family<'a> {
         status.finish();
     }
 
+    /// Ends a run in which a read does not end.
+    pub fn give_up(&mut self, profile: &mut Profile, timeline: &mut Timeline, out: &mut Output) {
+        self.samplers.iter_mut().flatten().for_each(|sampler| sampler.give_up(profile));
+        timeline.finish(profile, clock::now(), out);
+    }
+
     /// Writes the stacks of all processes, once, where there may be several each below its title. False when those of one
     /// could not be listed.
     pub fn dump(&mut self, profile: &mut Profile, style: Style, out: &mut dyn Sink) -> bool {
@@ -186,8 +197,10 @@ impl<'a> Family<'a> {
         let mut all = true;
         for process in self.processes.items() {
             let (Some(pid), Some(sampler)) = (process.pid, sampler(self.samplers, process)) else { continue };
-            let title = title_of(pid, sampler.remote().pid());
-            all &= dump.put(title.bytes(), self.options.children, sampler, profile);
+            let is_titled = self.options.children;
+            let is_shown = is_titled || style == Style::Json;
+            let title = if is_shown { title_of(pid, sampler.remote().pid()) } else { Title::EMPTY };
+            all &= dump.put(title.bytes(), is_titled, sampler, profile);
         }
         dump.finish();
         all
@@ -246,7 +259,6 @@ impl<'a> Family<'a> {
             index += 1;
             let Some(sampler) = sampler(self.samplers, process) else { continue };
             let now = if timeline.is_on() { clock::now() } else { 0 };
-            self.session.guard();
             let sampled = sampler.sample(profile);
             if timeline.is_on() {
                 timeline.note(profile, process.root, sampler.counted(), now, out);
@@ -395,7 +407,9 @@ impl<'a> Family<'a> {
     ) -> Option<&mut Sampler> {
         if self.error.take().is_some() {
             self.remarks.version = interpreter.version;
-            self.title = title_of(pid, remote.pid());
+            if self.options.format() != Format::Folded {
+                self.title = title_of(pid, remote.pid());
+            }
         }
         say_found(pid, interpreter, &remote, self.options.verbose);
         let is_free =

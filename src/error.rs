@@ -17,6 +17,8 @@ pub enum Error<'a> {
     /// There is no process with this pid, or it may not be looked at.
     /// Why, `denial` finds out when it is put into words.
     Denied(Pid),
+    /// A call that reads it does not end.
+    Hung(u64),
     /// It can only be read while it stands still, and may not be stopped.
     OnlyStopped(u64),
     /// It runs 32-bit code.
@@ -80,6 +82,11 @@ fn words(error: &Error<'_>, out: &mut dyn Sink) {
         Error::Denied(pid) => {
             say_pid(out, b"Failed to seize PID %: ", pid.as_raw_nonzero().get() as u64);
             denial::put(pid, Refused::Reading, out);
+        }
+        Error::Hung(pid) => {
+            let text = b"PID % cannot be read any more: the kernel waits for somebody to say what is on a page or in a \
+                file of it (userfaultfd, a file system in user space), for more than 4 s now";
+            say_pid(out, text, pid);
         }
         Error::OnlyStopped(pid) => {
             let text = b"PID % can only be read by PTRACE_PEEKDATA, which stops a thread each time, and \

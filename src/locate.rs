@@ -13,7 +13,6 @@ use crate::python::offsets::{self, COOKIE, Header};
 use crate::python::threads::Roots;
 use crate::python::versions::{self, Minor, Runtime};
 use crate::sys::file::Open;
-use crate::sys::proc::Path;
 use crate::sys::remote::Remote;
 use crate::target::{Images, Mapped, Rank};
 use crate::text::{self, leading_decimal};
@@ -161,7 +160,7 @@ fn with_file(
     (0..3).find_map(|way| {
         let open = match way {
             0 if image.rank != Rank::Executable => return None,
-            0 => Open::regular(&Path::new(search.tid, &[b"exe"])),
+            0 => Open::executable(search.tid),
             1 => Open::mapped(search.tid, image.start, image.end),
             _ => Open::in_root(search.tid, search.images.path(image)),
         };

@@ -1,28 +1,27 @@
 //! The program: from the arguments to the exit status.
 
-use crate::children::{Family, Remarks};
+pub mod words;
+
+use crate::children::Family;
 use crate::cli::{self, Action, Options};
-use crate::denial::{self, Refused};
 use crate::dump::Style;
-use crate::error::{Error, explain};
-use crate::locate::Interpreter;
+use crate::error::Error;
 use crate::profile::Profile;
 use crate::python::threads::Which;
-use crate::python::versions;
-use crate::report::escape::{self, Notation};
+use crate::report::chrome::Lane;
 use crate::report::timeline::Timeline;
-use crate::report::{self, Facts, Format, Sink, put_counts, put_number, put_version};
+use crate::report::{self, Facts, Format, Sink};
 use crate::sampler::Choice;
 use crate::session::Session;
 use crate::storage::Storage;
-use crate::sys::clock;
+use crate::sys::clock::{self, Nanos};
 use crate::sys::out::{Failure, File, Output};
 use crate::sys::proc::{STATUS, read_of};
-use crate::sys::remote::Remote;
 use crate::sys::start::Process;
 use crate::sys::stat::line;
-use crate::sys::{self, spawn, stderr, stdout};
+use crate::sys::{self, spawn, stdout, watch};
 use rustix::process::{Pid, geteuid};
+use words::{complain, remark, say_written};
 
 /// Runs the program with the arguments of `process`: its exit status.
 pub fn run(process: &Process) -> i32 {
@@ -36,17 +35,7 @@ pub fn run(process: &Process) -> i32 {
     })
 }
 
-#[inline(never)] // its buffer makes a large frame, in which every address takes longer instructions
-fn complain(error: &Error<'_>) {
-    let mut out = Output::to(stderr());
-    if let Error::Usage(_) = error {
-        out.put(cli::USAGE);
-    }
-    explain(error, &mut out);
-    let _ = out.finish(); // there is nowhere left to say so
-}
-
-#[inline(never)] // as above
+#[inline(never)] // what it calls makes a large frame, in which every address takes longer instructions
 fn act<'a>(process: &Process, options: &Options<'a>) -> Result<i32, Error<'a>> {
     match options.action {
         Action::Help => print(cli::help),
@@ -58,12 +47,34 @@ fn act<'a>(process: &Process, options: &Options<'a>) -> Result<i32, Error<'a>> {
 fn print(text: fn(&mut dyn Sink)) -> Result<i32, Error<'static>> {
     let mut out = Output::to(stdout());
     text(&mut out);
-    written(&mut out, b"standard output")
+    written(&mut out, b"standard output").map(|()| 0)
+}
+
+/// What is done with a process.
+struct Work<'a, 'b> {
+    process: &'b Process,
+    options: &'b Options<'a>,
+    family: Family<'b>,
+    /// Where a command writes to.
+    early: Option<File>,
+    lanes: Option<&'static mut [Lane]>,
+    profile: Profile,
+    /// Since sampling has begun.
+    sampling: Option<Sampling>,
+}
+
+/// A run, and where it goes.
+struct Sampling {
+    out: Output,
+    timeline: Timeline,
+    epoch: Nanos,
+    started: Nanos,
 }
 
 #[inline(never)] // as above
 fn observe<'a>(process: &Process, options: &Options<'a>) -> Result<i32, Error<'a>> {
     let mut storage = Storage::map().map_err(Error::Storage)?;
+    let stack = storage.stack();
     let signals = clock::block_signals();
     let (pid, early) = match options.command {
         Some(first) => start(process, first, options)?,
@@ -71,52 +82,83 @@ fn observe<'a>(process: &Process, options: &Options<'a>) -> Result<i32, Error<'a
     };
     let ours = options.command.is_some();
     let (processes, samplers) = storage.processes(options.children);
-    let session = Session::new(pid, ours, !options.children, storage.images(), signals);
+    let alone = !options.children && options.action == Action::Sample;
+    let session = Session::new(pid, ours, alone, storage.images(), signals);
     let mut profile = storage.profile();
-    let lanes = storage.lanes();
+    let lanes = Some(storage.lanes());
     if options.format() != Format::Folded {
         report::reserve(&mut profile);
     }
-    let mut family = Family::new(session, storage, options, choice(options), processes, samplers);
-    if let Err(error) = family.begin(&mut profile) {
-        if ours {
-            family.exit_status();
+    let family = Family::new(session, storage, options, choice(options), processes, samplers);
+    let mut work = Work { process, options, family, early, lanes, profile, sampling: None };
+    let status = watch::over(stack, &mut work, Work::go, Work::hung)?;
+    let mut family = work.write()?;
+    Ok(if ours { family.exit_status() } else { status })
+}
+
+impl<'a, 'b> Work<'a, 'b> {
+    /// All but the writing of a profile.
+    fn go(&mut self) -> Result<i32, Error<'a>> {
+        let Work { options, family, profile, .. } = self;
+        let ours = options.command.is_some();
+        if let Err(error) = family.begin(profile) {
+            if ours {
+                family.exit_status();
+            }
+            return Err(error);
         }
-        return Err(error);
-    }
-    let file = early.map_or_else(|| open(options, is_private(pid, options)), Ok)?;
-    if options.action == Action::Check {
+        let pid = family.pid();
+        let file = self.early.take().map_or_else(|| open(options, Some(pid)), Ok)?;
         let mut out = Output::new(file);
-        let any = family.check(&mut out);
-        return finish(options, &mut out).map(|_| i32::from(!any));
-    }
-    if options.action == Action::Dump {
-        let mut out = Output::new(file);
-        if !family.dump(&mut profile, style(process, options), &mut out) && !options.children {
-            return Err(Error::NoThreads(pid.as_raw_nonzero().get() as u64));
+        if options.action == Action::Check {
+            let any = family.check(&mut out);
+            return finish(options, &mut out).map(|()| i32::from(!any));
         }
-        return finish(options, &mut out);
+        if options.action == Action::Dump {
+            if !family.dump(profile, style(self.process, options), &mut out) && !options.children {
+                return Err(Error::NoThreads(pid.as_raw_nonzero().get() as u64));
+            }
+            return finish(options, &mut out).map(|()| 0);
+        }
+        let (epoch, started) = (clock::wall(), clock::now());
+        let lanes = self.lanes.take().unwrap_or_default();
+        let timeline = Timeline::new(options.format(), options.lines, lanes, started, epoch);
+        let Sampling { out, timeline, .. } = self.sampling.insert(Sampling { out, timeline, epoch, started });
+        sys::precise_sleep();
+        family.run(profile, timeline, out);
+        Ok(0)
     }
-    let mut out = Output::new(file);
-    let (epoch, started) = (clock::wall(), clock::now());
-    let mut timeline = Timeline::new(options.format(), options.lines, lanes, started, epoch);
-    sys::precise_sleep();
-    family.run(&mut profile, &mut timeline, &mut out);
-    clock::set_alarm(0);
-    let (remarks, title) = (family.remarks(), family.title());
-    let facts = Facts {
-        title: title.bytes(),
-        version: remarks.version,
-        started: epoch,
-        elapsed: clock::now() - started,
-        period: options.period,
-        lines: options.lines,
-    };
-    remark(options, &remarks, &profile, &facts);
-    report::write(options.format(), profile, &facts, &mut out);
-    finish(options, &mut out)?;
-    say_written(options);
-    Ok(if ours { family.exit_status() } else { 0 })
+
+    /// What is left to do when process `pid` cannot be read any more: the exit status.
+    fn hung(mut self, pid: Pid) -> i32 {
+        complain(&Error::Hung(pid.as_raw_nonzero().get() as u64));
+        if let Some(Sampling { out, timeline, .. }) = &mut self.sampling {
+            self.family.give_up(&mut self.profile, timeline, out);
+            if let Err(error) = self.write() {
+                complain(&error);
+            }
+        }
+        1
+    }
+
+    /// Writes the profile, if there is one, and what there is to say besides.
+    fn write(mut self) -> Result<Family<'b>, Error<'a>> {
+        let Some(Sampling { mut out, epoch, started, .. }) = self.sampling else { return Ok(self.family) };
+        let (remarks, title) = (self.family.remarks(), self.family.title());
+        let facts = Facts {
+            title: title.bytes(),
+            version: remarks.version,
+            started: epoch,
+            elapsed: clock::now() - started,
+            period: self.options.period,
+            lines: self.options.lines,
+        };
+        remark(self.options, &remarks, &self.profile, &facts);
+        report::write(self.options.format(), self.profile, &facts, &mut out);
+        finish(self.options, &mut out)?;
+        say_written(self.options);
+        Ok(self.family)
+    }
 }
 
 /// Starts the command. Its output file is opened before, so that a mistake in it costs nothing.
@@ -129,7 +171,7 @@ fn start<'a>(
     if name.ends_with(b"pyflame") {
         return Err(Error::Oneself);
     }
-    let file = open(options, false)?;
+    let file = open(options, None)?;
     let pid = spawn::spawn(process, first).map_err(|errno| Error::Exec(name, errno))?;
     Ok((pid, Some(file)))
 }
@@ -142,9 +184,11 @@ fn is_private(pid: Pid, options: &Options<'_>) -> bool {
     geteuid().is_root() && (options.children || line(status, b"\nUid:\t") != b"0\t0\t0\t0")
 }
 
-fn open<'a>(options: &Options<'a>, private: bool) -> Result<File, Error<'a>> {
+/// The file to write to. `pid`: the process that it is about, if we did not start it.
+fn open<'a>(options: &Options<'a>, pid: Option<Pid>) -> Result<File, Error<'a>> {
     match options.output {
-        Some(path) => File::create(path, private).map_err(|errno| Error::Output(path, errno)),
+        Some(path) => File::create(path, pid.is_some_and(|pid| is_private(pid, options)))
+            .map_err(|errno| Error::Output(path, errno)),
         None => Ok(File::Standard(stdout())),
     }
 }
@@ -174,91 +218,14 @@ fn style(process: &Process, options: &Options<'_>) -> Style {
     }
 }
 
-fn finish<'a>(options: &Options<'a>, out: &mut Output) -> Result<i32, Error<'a>> {
+fn finish<'a>(options: &Options<'a>, out: &mut Output) -> Result<(), Error<'a>> {
     let name = options.output.unwrap_or(b"standard output");
     written(out, name)
 }
 
-fn written<'a>(out: &mut Output, name: &'a [u8]) -> Result<i32, Error<'a>> {
-    out.finish().map(|()| 0).map_err(|failure| match failure {
+fn written<'a>(out: &mut Output, name: &'a [u8]) -> Result<(), Error<'a>> {
+    out.finish().map_err(|failure| match failure {
         Failure::Write(errno) => Error::Write(name, errno),
         Failure::Name(errno) => Error::Name(name, errno),
     })
-}
-
-/// Says what there is to say besides the profile.
-#[inline(never)] // so that its caller has a small frame
-fn remark(options: &Options<'_>, remarks: &Remarks, profile: &Profile, facts: &Facts<'_>) {
-    let mut words = Output::to(stderr());
-    if let Some(pid) = remarks.refused {
-        words.put(b"pyflame: went on as with --nonblocking, none may be stopped: ");
-        denial::put(pid, Refused::Stopping, &mut words);
-        words.put(b"\n");
-    }
-    if remarks.left_out > 0 {
-        words.put(b"pyflame: processes left out: ");
-        put_number(remarks.left_out, &mut words);
-        words.put(b"\n");
-    }
-    if let Some(pid) = remarks.denied {
-        explain(&Error::Denied(pid), &mut words);
-    }
-    if options.verbose || sys::is_terminal(stderr()) {
-        words.put(b"pyflame: ");
-        put_counts(&profile.counts, facts.elapsed, &mut words);
-        if remarks.stops > 0 {
-            words.put(b", ");
-            put_number(remarks.stops, &mut words);
-            words.put(b" stops to read");
-        }
-        if remarks.reads > 0 {
-            words.put(b", ");
-            put_number(remarks.reads, &mut words);
-            words.put(b" reads");
-        }
-        words.put(b"\n");
-    }
-    let _ = words.finish();
-}
-
-/// Says to a person where the profile is and what opens it.
-#[inline(never)] // its buffer makes a large frame
-fn say_written(options: &Options<'_>) {
-    let Some(path) = options.output.filter(|_| sys::is_terminal(stderr())) else { return };
-    let mut words = Output::to(stderr());
-    words.put(b"pyflame: wrote ");
-    escape::put(&mut words, Notation::Text, path);
-    words.put(b"; it opens in ");
-    words.put(options.format().viewers());
-    words.put(b"\n");
-    let _ = words.finish();
-}
-
-/// One line when the layout of this version was never seen before, and one about what was found.
-#[inline(never)] // its buffer makes a large frame
-pub fn say_found(pid: Pid, interpreter: &Interpreter, remote: &Remote, verbose: bool) {
-    let mut out = Output::to(stderr());
-    if versions::minor_of(interpreter.version) > versions::NEWEST {
-        out.put(b"pyflame: Python ");
-        put_version(interpreter.version, &mut out);
-        out.put(b" is newer than this program and read by the layout that it publishes itself\n");
-    }
-    if verbose {
-        out.put(b"pyflame: pid ");
-        put_number(pid.as_raw_nonzero().get() as u64, &mut out);
-        out.put(b": ");
-        put_interpreter(interpreter, remote, &mut out);
-    }
-    let _ = out.finish();
-}
-
-/// Writes its version, how it was found and how it is read, as a line.
-pub fn put_interpreter(interpreter: &Interpreter, remote: &Remote, out: &mut dyn Sink) {
-    out.put(b"Python ");
-    put_version(interpreter.version, out);
-    out.put(if interpreter.free_threaded { b" free-threaded, found by " } else { b", found by " });
-    out.put(interpreter.how);
-    out.put(b", read ");
-    out.put(remote.how());
-    out.put(b"\n");
 }

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::locate::{Interpreter, locate};
 use crate::profile::Profile;
 use crate::sampler::Sampler;
-use crate::sys::clock::{self, LONGEST_READ, Nanos, SECOND, SIGCHLD, SIGTSTP, Signals};
+use crate::sys::clock::{self, Nanos, SECOND, SIGCHLD, SIGTSTP, Signals};
 use crate::sys::identity::Identity;
 use crate::sys::remote::Remote;
 use crate::sys::spawn;
@@ -15,8 +15,6 @@ use rustix::process::{Pid, Signal, getpid, kill_process};
 
 /// Where there is no sleep between samples, signals are attended to so often.
 const ATTEND: Nanos = SECOND / 1000;
-/// The alarm, which is for reads, does not go off in a sleep that is no longer than this.
-const NAP: Nanos = SECOND / 2;
 /// A target that ends during a longer sleep is noticed after so long.
 const NOTICE: Nanos = SECOND / 25;
 /// The same of one whose number another process gets before the next sample, which then is one of that.
@@ -63,15 +61,13 @@ pub struct Session {
     attend: Nanos,
     /// When to look whether the process has ended, although it could be read.
     look: Nanos,
-    /// When to set the alarm anew; 0: there is none.
-    alarm: Nanos,
 }
 
 impl Session {
-    /// Observes `pid`. Unless it is `alone`, others may live on when it has ended.
+    /// Observes `pid`. Unless it is `alone`, its end is not that of all: others may live on, or there is but one look.
     pub fn new(pid: Pid, ours: bool, alone: bool, images: Images, signals: Signals) -> Session {
         let identity = if ours || !alone { None } else { Some(Identity::of(pid)) };
-        Session { pid, ours, identity, images, signals, asked_to_end: false, attend: 0, look: 0, alarm: 0 }
+        Session { pid, ours, identity, images, signals, asked_to_end: false, attend: 0, look: 0 }
     }
 
     /// The memory and the interpreter of a process, as they are now. `tid`: its first thread, or another if that has ended.
@@ -82,7 +78,6 @@ impl Session {
         tid: Pid,
         options: &Options<'_>,
     ) -> Result<(Remote, Interpreter), Error<'static>> {
-        self.guard();
         let remote = target::open(pid, tid, options.mode != Mode::Nonblocking)?;
         self.images.read(tid).map_err(|_| Error::Denied(pid))?;
         let interpreter = locate(pid, &remote, &self.images, options.abi)?;
@@ -99,22 +94,6 @@ impl Session {
         self.pid
     }
 
-    /// Sees to it that reads which do not end, end us: to be called before each sample.
-    pub fn guard(&mut self) {
-        let now = clock::now();
-        if now >= self.alarm {
-            clock::set_alarm(LONGEST_READ);
-            self.alarm = now + SECOND;
-        }
-    }
-
-    /// Nothing is read for a while.
-    fn unguard(&mut self) {
-        if core::mem::take(&mut self.alarm) > 0 {
-            clock::set_alarm(0);
-        }
-    }
-
     /// Sleeps until `deadline`. True when there is no reason to go on: it has ended, or we shall.
     pub fn sleep(&mut self, deadline: Nanos, samplers: &mut [Option<&mut Sampler>]) -> bool {
         let now = clock::now();
@@ -122,9 +101,6 @@ impl Session {
             return self.asked_to_end;
         }
         self.attend = now + ATTEND;
-        if deadline > now.saturating_add(NAP) {
-            self.unguard();
-        }
         loop {
             let slice = deadline.min(clock::now() + NOTICE);
             // Each stop sends a SIGCHLD, too, which mostly is of no interest. We do not stop before all are let go.
@@ -135,7 +111,6 @@ impl Session {
             };
             match clock::sleep_until(slice, signals) {
                 Some(signal) if signal.number == SIGTSTP => {
-                    self.unguard();
                     let _ = kill_process(getpid(), Signal::STOP);
                 }
                 Some(signal) if signal.number == SIGCHLD => {

@@ -39,6 +39,9 @@ const SAMPLED: usize = 256;
 /// Slots of an index, for each item it takes.
 const SLOTS: usize = 4;
 
+/// Bytes of the stack of the thread that watches.
+const STACK: usize = 256 << 10;
+
 /// What all of it takes of the address space, in bytes, and what the sampler of one more process takes.
 const ADDRESS_SPACE: usize = 384 << 20;
 const ONE_MORE: usize = 96 << 20;
@@ -58,6 +61,11 @@ impl Storage {
     pub fn grow(&mut self) -> Result<(), Errno> {
         self.arena = Arena::map(ONE_MORE)?;
         Ok(())
+    }
+
+    /// A stack. To be asked for first: below it there is nothing that could be overwritten.
+    pub fn stack(&mut self) -> &'static mut [u8] {
+        self.arena.region(STACK)
     }
 
     /// A sampler of process `pid`.
@@ -159,6 +167,7 @@ mod tests {
     fn the_address_space_holds_all_regions() {
         let mut storage = Storage::map().expect("address space");
         let remote = Remote::new(rustix::process::getpid(), Way::Readv);
+        storage.stack();
         storage.images();
         storage.lanes();
         storage.profile();

@@ -138,10 +138,13 @@ fn executable(tid: Pid, into: &mut [u8]) -> &[u8] {
 /// that the only way is to stop threads and that is not `allowed`.
 pub fn open(pid: Pid, tid: Pid, allowed: bool) -> Result<Remote, Error<'static>> {
     let runs = |stat: Stat| !stat.has_ended() && !stat.is_kernel();
-    if proc::is_ours() && Stat::read(tid).is_ok_and(runs) {
+    if proc::is_ours() {
         let remote = Remote::new(tid, Way::Readv);
         if works(&remote) {
             return Ok(remote);
+        }
+        if !Stat::read(tid).is_ok_and(runs) {
+            return Err(Error::Denied(pid));
         }
         if let Ok(file) = proc::open(&Path::new(tid, &[b"mem"]), READ) {
             let remote = Remote::new(tid, Way::File(file));

@@ -111,6 +111,14 @@ impl Sampler {
             self.settle(profile);
         }
     }
+
+    /// Nothing can be read any more: takes back what is open, unless it went out at once.
+    pub fn give_up(&mut self, profile: &mut Profile) {
+        if !self.belief.at_once {
+            self.belief.unsettled.items().iter().for_each(|&node| profile.take_back(node));
+        }
+        self.belief.forget();
+    }
 }
 
 #[cfg(test)]

@@ -117,19 +117,6 @@ pub fn block_signals() -> Signals {
     signals
 }
 
-/// No read of a target takes longer than this. Some would not end at all: the kernel waits for whoever has to say what is
-/// on a page (userfaultfd(2), a file system in user space), and only what kills us ends that.
-pub const LONGEST_READ: Nanos = 20 * SECOND;
-
-/// Has SIGALRM kill us after `time`, in place of what was asked for before; 0: never. Whether anything was.
-pub fn set_alarm(time: Nanos) -> bool {
-    // struct itimerval: seconds and microseconds, of the second time and of the first.
-    let (new, mut old) = ([0, 0, time / SECOND, 0], [0u64; 4]);
-    // SAFETY: the kernel reads one itimerval and writes one. ITIMER_REAL is 0.
-    let _ = unsafe { syscall(nr::SETITIMER, [0, new.as_ptr() as usize, old.as_mut_ptr() as usize, 0, 0, 0]) };
-    old[2] | old[3] != 0
-}
-
 fn is_ignored(signal: i32) -> bool {
     const SIG_IGN: u64 = 1;
     let mut action = [0u64; 4]; // struct sigaction of the kernel: handler, flags, restorer, mask

@@ -3,6 +3,7 @@
 
 use super::proc::{Path, READ, open};
 use super::walk::{self, LOOK};
+use super::watch::watched;
 use crate::memory::{Addr, Memory, Miss};
 use crate::text::Decimal;
 use rustix::fd::{AsRawFd as _, OwnedFd};
@@ -11,12 +12,21 @@ use rustix::io::Errno;
 use rustix::process::Pid;
 
 /// A file that is open for reading.
-pub struct Open(OwnedFd);
+pub struct Open {
+    file: OwnedFd,
+    /// Whose it is.
+    pid: Pid,
+}
 
 impl Open {
+    /// The program that `pid` runs.
+    pub fn executable(pid: Pid) -> Result<Open, Errno> {
+        Open::regular(pid, &Path::new(pid, &[b"exe"]))
+    }
+
     /// The regular file at `path`. Errors: NODEV when it is something else.
-    pub fn regular(path: &Path) -> Result<Open, Errno> {
-        Open::checked(open(path, LOOK)?)
+    fn regular(pid: Pid, path: &Path) -> Result<Open, Errno> {
+        watched(pid, || Open::checked(pid, open(path, LOOK)?))
     }
 
     /// The file behind the mapping of `pid` from `start` to `end`, even if it has no name any more. Errors: EPERM
@@ -24,23 +34,26 @@ impl Open {
     pub fn mapped(pid: Pid, start: Addr, end: Addr) -> Result<Open, Errno> {
         let mut name = [0; 33];
         let len = hex_range(start.0, end.0, &mut name);
-        Open::regular(&Path::new(pid, &[b"map_files", name.get(..len).unwrap_or_default()]))
+        Open::regular(pid, &Path::new(pid, &[b"map_files", name.get(..len).unwrap_or_default()]))
     }
 
     /// The file at `path` in the root directory of `pid`. What the kernel calls a file in `maps` has no link in it, so none
     /// is followed, which could lead out of there. Errors: LOOP for one.
     pub fn in_root(pid: Pid, path: &[u8]) -> Result<Open, Errno> {
-        let root = open(&Path::new(pid, &[b"root"]), LOOK | OFlags::DIRECTORY)?;
-        Open::checked(walk::along(path, Some(root))?.there.ok_or(Errno::NOENT)?)
+        watched(pid, || {
+            let root = open(&Path::new(pid, &[b"root"]), LOOK | OFlags::DIRECTORY)?;
+            Open::checked(pid, walk::along(path, Some(root))?.there.ok_or(Errno::NOENT)?)
+        })
     }
 
     /// Opens what so far was only looked at: to open a device, or a file of some file systems, is to do something to it.
-    fn checked(seen: OwnedFd) -> Result<Open, Errno> {
+    fn checked(pid: Pid, seen: OwnedFd) -> Result<Open, Errno> {
         if walk::seen(&seen).0 != FileType::RegularFile {
             return Err(Errno::NODEV);
         }
         let number = Decimal::new(seen.as_raw_fd() as u64);
-        open(&Path::of(&[b"/proc/self/fd/", number.bytes()]), READ).map(Open)
+        let file = open(&Path::of(&[b"/proc/self/fd/", number.bytes()]), READ)?;
+        Ok(Open { file, pid })
     }
 }
 
@@ -68,7 +81,7 @@ impl Memory for Open {
     fn read(&self, at: Addr, into: &mut [u8]) -> Result<(), Miss> {
         let mut done = 0;
         while let Some(rest) = into.get_mut(done..).filter(|rest| !rest.is_empty()) {
-            match rustix::io::pread(&self.0, rest, at.0.wrapping_add(done as u64)) {
+            match watched(self.pid, || rustix::io::pread(&self.file, rest, at.0.wrapping_add(done as u64))) {
                 Ok(n) if n > 0 => done += n,
                 _ => return Err(Miss::Fault),
             }
@@ -111,9 +124,10 @@ mod tests {
 
     #[test]
     fn only_regular_files_are_opened() {
-        assert_eq!(Open::regular(&Path::from(b"/dev/zero")).err(), Some(Errno::NODEV));
-        assert_eq!(Open::regular(&Path::from(b"/proc")).err(), Some(Errno::NODEV));
-        let file = Open::regular(&Path::from(b"/proc/self/exe")).expect("the test program");
+        let us = rustix::process::getpid();
+        assert_eq!(Open::regular(us, &Path::from(b"/dev/zero")).err(), Some(Errno::NODEV));
+        assert_eq!(Open::regular(us, &Path::from(b"/proc")).err(), Some(Errno::NODEV));
+        let file = Open::executable(us).expect("the test program");
         assert_eq!(file.word::<u32>(Addr(0)), Ok(u32::from_le_bytes(*b"\x7fELF")));
         assert!(file.word::<u8>(Addr(1 << 40)).is_err());
     }

@@ -41,8 +41,11 @@ impl Risk {
         let mut known = place.load(Ordering::Relaxed);
         if known == 0 {
             // To ask for the filter is not without risk itself, but where prctl(2) is deadly no sampler lives.
-            let free = secure_computing_mode() == Ok(SecureComputingMode::Disabled);
-            known = if free || survives(self.number()) { SAFE } else { DEADLY };
+            if secure_computing_mode() == Ok(SecureComputingMode::Disabled) {
+                state::get().risks.iter().for_each(|place| place.store(SAFE, Ordering::Relaxed));
+                return true;
+            }
+            known = if survives(self.number()) { SAFE } else { DEADLY };
             place.store(known, Ordering::Relaxed);
         }
         known == SAFE

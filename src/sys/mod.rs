@@ -18,6 +18,7 @@ pub mod start;
 pub mod stat;
 pub mod state;
 pub mod walk;
+pub mod watch;
 
 use rustix::fd::BorrowedFd;
 use rustix::mm::{MprotectFlags, mprotect};

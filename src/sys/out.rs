@@ -1,7 +1,6 @@
 //! Writing to a descriptor through a buffer. The first error is kept and returned at the end; nothing is written
 //! after it. A regular file gets its name when it is complete, so whoever finds a file of that name has all of it.
 
-use super::clock::{LONGEST_READ, set_alarm};
 use super::proc::Path;
 use super::walk::{self, Place};
 use crate::report::Sink;
@@ -53,7 +52,6 @@ impl File {
     /// else into what is there, which is emptied. Errors: those of [`walk::along`] and of `open(2)`.
     #[inline(never)] // the paths make a large frame, in which every address takes longer instructions
     pub fn create(path: &[u8], is_private: bool) -> Result<File, Errno> {
-        set_alarm(0); // a FIFO waits for its reader
         let mut draft = Draft { place: walk::along(path, None)?, is_kept: true };
         let place = &mut draft.place;
         let mut mode = if is_private { 0o600 } else { 0o644 };
@@ -127,16 +125,12 @@ impl Output {
             File::Own(fd, _) => fd.as_fd(),
         };
         let mut rest = self.buffer.get(..self.len).unwrap_or_default();
-        let alarmed = set_alarm(0); // whoever reads it may take his time
         while !rest.is_empty() && self.error.is_none() {
             match rustix::io::write(fd, rest) {
                 Ok(n) => rest = rest.get(n..).unwrap_or_default(),
                 Err(Errno::INTR) => {}
                 Err(errno) => self.error = Some(errno),
             }
-        }
-        if alarmed {
-            set_alarm(LONGEST_READ);
         }
         self.len = 0;
     }

@@ -2,6 +2,7 @@
 //! caller's buffer.
 
 use super::stat::{line, number};
+use super::watch::watched;
 use core::ffi::CStr;
 use rustix::fd::OwnedFd;
 use rustix::fs::{CWD, Mode, OFlags, openat, readlinkat_raw};
@@ -99,7 +100,7 @@ pub fn read_file<'a>(path: &Path, into: &'a mut [u8]) -> Result<&'a [u8], Errno>
 #[inline(never)] // the path makes a large frame, in which every address takes longer instructions
 pub fn read_of<'a>(pid: Pid, tid: u32, name: &[u8], into: &'a mut [u8]) -> Result<&'a [u8], Errno> {
     let path = if tid == 0 { Path::new(pid, &[name]) } else { Path::of_thread(pid, tid, name) };
-    read_file(&path, into)
+    watched(pid, || read_file(&path, into)) // the command line lies in its memory
 }
 
 /// Calls `visit` with the number that each entry of the directory `path` has for a name, such as those of all processes in
@@ -125,7 +126,7 @@ pub fn numbers(path: &Path, visit: &mut dyn FnMut(u64)) -> Result<(), Errno> {
 /// known.
 #[inline(never)] // for its path
 pub fn executable_id(pid: Pid) -> u64 {
-    let stat = rustix::fs::stat(Path::new(pid, &[b"exe"]).c_str());
+    let stat = watched(pid, || rustix::fs::stat(Path::new(pid, &[b"exe"]).c_str()));
     stat.map_or(0, |stat| stat.st_ino ^ stat.st_dev.rotate_left(32))
 }
 

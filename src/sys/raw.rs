@@ -22,7 +22,6 @@ pub mod nr {
     pub const RT_SIGACTION: usize = 13;
     pub const RT_SIGPROCMASK: usize = 14;
     pub const RT_SIGTIMEDWAIT: usize = 128;
-    pub const SETITIMER: usize = 38;
 }
 
 /// Numbers of the calls made by hand (asm-generic/unistd.h).
@@ -42,7 +41,6 @@ pub mod nr {
     pub const RT_SIGACTION: usize = 134;
     pub const RT_SIGPROCMASK: usize = 135;
     pub const RT_SIGTIMEDWAIT: usize = 137;
-    pub const SETITIMER: usize = 103;
 }
 
 /// Makes the system call `nr`: its result, or the errno that the kernel returned as -1 to -4095.
@@ -71,6 +69,34 @@ pub unsafe fn syscall(nr: usize, args: [usize; 6]) -> Result<usize, Errno> {
     } else {
         Ok(result as usize)
     }
+}
+
+/// Begins a thread of this process (clone(2)) at the end of `stack`, which does `work`. Errors: EAGAIN where there may be
+/// no more, what a filter says.
+///
+/// # Safety
+/// The stack is used by nobody else as long as the process lives, and is long enough.
+pub unsafe fn clone(stack: &'static mut [u8], work: extern "C" fn() -> !) -> Result<usize, Errno> {
+    // CLONE_VM, _FS, _FILES, _SIGHAND, _THREAD and _SYSVSEM (linux/sched.h).
+    const THREAD: usize = 0x100 | 0x200 | 0x400 | 0x800 | 0x1_0000 | 0x4_0000;
+    let top = stack.as_mut_ptr_range().end as usize & !15;
+    let result: isize;
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: as `syscall`. The thread begins with our registers but for the result, which is 0, and its own stack, and
+    // does not come back.
+    unsafe {
+        asm!("syscall", "test rax, rax", "jnz 2f", "xor ebp, ebp", "call r12", "ud2", "2:",
+             inlateout("rax") nr::CLONE as isize => result, in("rdi") THREAD, in("rsi") top, in("rdx") 0, in("r10") 0,
+             in("r8") 0, in("r12") work, lateout("rcx") _, lateout("r11") _, options(nostack));
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: as above.
+    unsafe {
+        asm!("svc #0", "cbnz x0, 2f", "mov x29, xzr", "mov x30, xzr", "blr x9", "brk #1", "2:",
+             in("x8") nr::CLONE, inlateout("x0") THREAD as isize => result, in("x1") top, in("x2") 0, in("x3") 0,
+             in("x4") 0, in("x9") work, options(nostack));
+    }
+    if result < 0 { Err(Errno::from_raw_os_error(-result as i32)) } else { Ok(result as usize) }
 }
 
 /// Reads entries of a directory into `into`: how many bytes; none at its end, or when it cannot be read.

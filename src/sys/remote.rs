@@ -5,6 +5,7 @@ use super::filter::Risk;
 use super::peek::Peek;
 use super::ptrace;
 use super::raw::{nr, syscall};
+use super::watch::watched;
 use crate::memory::{Addr, Gather, Memory, Miss, Span};
 use core::cell::Cell;
 use rustix::fd::OwnedFd;
@@ -70,13 +71,13 @@ impl Remote {
     /// before the first range of which a part is not readable: the number of bytes until there. Errors: ESRCH when
     /// the process is gone, EPERM when it may not be read, EFAULT when the first range is not readable.
     pub fn read_ranges(&self, ranges: &[Span], into: &mut [u8]) -> Result<usize, Errno> {
-        match &self.way {
+        watched(self.pid, || match &self.way {
             Way::Readv => self.readv(ranges, into),
             Way::File(file) => self.each(ranges, into, &|part, at| rustix::io::pread(file, part, at)),
             Way::Peek(peek) => {
                 peek.with(&mut |tid| self.each(ranges, into, &|part, at| peek_all(tid, part, at)))
             }
-        }
+        })
     }
 
     fn readv(&self, ranges: &[Span], into: &mut [u8]) -> Result<usize, Errno> {

@@ -1,6 +1,7 @@
 //! What changes as long as the program runs, outside of its image, which is read-only by then ([`seal`](super::seal)).
 
-use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicU8, Ordering};
+use core::ptr;
+use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicU8, AtomicU64, Ordering};
 
 /// A few words.
 pub struct State {
@@ -10,6 +11,12 @@ pub struct State {
     pub status: AtomicI32,
     /// What is known of each risk that a filter may bring (see `filter`).
     pub risks: [AtomicU8; 4],
+    /// Calls to be watched (see `watch`) that have begun and that have returned: odd while there is one.
+    pub calls: AtomicU64,
+    /// To which process it is.
+    pub called: AtomicI32,
+    /// What is done under watch, and what instead, should a call not return.
+    pub work: AtomicPtr<()>,
 }
 
 impl State {
@@ -19,6 +26,9 @@ impl State {
             command: AtomicI32::new(0),
             status: AtomicI32::new(-1),
             risks: [const { AtomicU8::new(0) }; 4],
+            calls: AtomicU64::new(0),
+            called: AtomicI32::new(0),
+            work: AtomicPtr::new(ptr::null_mut()),
         }
     }
 

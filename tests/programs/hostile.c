@@ -10,6 +10,7 @@
  *   guarded       a name on a page that cannot be read
  *   truncated     a name in a file that is cut off before it
  *   silent        a name on a page that userfaultfd(2) has to provide, and does not
+ *   later         half a second of good behaviour, then the innermost frame is on such a page
  *   many          a new function with a name of 60,000 bytes every few microseconds
  *   escapes       names of what terminals and formats take for something else
  *   changing      pointers that change all the time
@@ -38,7 +39,7 @@ struct code { word count; void *volatile type, *volatile file, *volatile name, *
 struct frame { void *volatile previous, *volatile code, *volatile instruction; volatile uint8_t owner; char room[500]; };
 struct gil { word enabled; int32_t locked, unused; void *volatile holder; };
 struct interpreter { void *volatile next, *volatile threads; word id; void *volatile gil; struct gil own; };
-struct thread { void *volatile next, *volatile interpreter, *volatile frame; word ident, native; uint32_t status; };
+struct thread { void *volatile next, *volatile interpreter; struct frame *volatile frame; word ident, native; uint32_t status; };
 struct runtime { word table[111]; void *volatile interpreters; };
 
 #define AT(type, field) __builtin_offsetof(struct type, field)
@@ -107,6 +108,17 @@ static void endless(void)
     threads[0].frame = many;
 }
 
+/* Nobody ever says what is on this page. */
+static void silence(char *page)
+{
+    int fd = syscall(SYS_userfaultfd, O_CLOEXEC);
+    struct uffdio_api api = {.api = UFFD_API};
+    struct uffdio_register area = {.range = {(uintptr_t)page, 4096}, .mode = UFFDIO_REGISTER_MODE_MISSING};
+    if (fd < 0 || ioctl(fd, UFFDIO_API, &api) || ioctl(fd, UFFDIO_REGISTER, &area))
+        exit(77);
+    madvise(page, 4096, MADV_DONTNEED);
+}
+
 /* A name of which the first page can be read; what is behind it is up to `kind`. */
 static struct text *split(char kind)
 {
@@ -125,13 +137,8 @@ static struct text *split(char kind)
     struct text *text = (struct text *)memory;
     text->length = 6000, text->state = 1 << 2 | 1 << 5 | 1 << 6;
     memset(text->data, 'n', 4096 - AT(text, data));
-    if (kind == 's') {
-        int fd = syscall(SYS_userfaultfd, O_CLOEXEC);
-        struct uffdio_api api = {.api = UFFD_API};
-        struct uffdio_register area = {.range = {(uintptr_t)memory + 4096, 4096}, .mode = UFFDIO_REGISTER_MODE_MISSING};
-        if (fd < 0 || ioctl(fd, UFFDIO_API, &api) || ioctl(fd, UFFDIO_REGISTER, &area))
-            exit(77);
-    }
+    if (kind == 's')
+        silence(memory + 4096);
     return text;
 }
 
@@ -239,7 +246,15 @@ int main(int count, char **arguments)
         many_mappings();
     if (!strcmp(mode, "many") || !strcmp(mode, "escapes") || !strcmp(mode, "changing"))
         pthread_create(&thread, NULL, change, (void *)mode);
+    if (!strcmp(mode, "later")) {
+        threads[0].frame = (struct frame *)map(4096, PROT_READ | PROT_WRITE);
+        *threads[0].frame = frames[2];
+    }
     close(open(arguments[1], O_WRONLY | O_CREAT, 0600));
+    if (!strcmp(mode, "later")) {
+        usleep(500000);
+        silence((char *)threads[0].frame);
+    }
     for (;;)
         if (mode[0] == 's')
             pause();

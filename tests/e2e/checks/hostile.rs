@@ -2,10 +2,11 @@
 //! writes nothing that a terminal or a viewer would take for its own, and leaves them as they were.
 
 use super::Setting;
-use crate::profiler::Run;
+use crate::profiler::{Run, Running};
 use crate::stacks::Folded;
 use crate::target::{self, Target};
 use crate::verdict::{Checked, Score, Trouble, ensure};
+use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -39,8 +40,8 @@ const FORBIDDEN: [&[u8]; 4] = [b"\x1b", b"\x07", b"<script>alert", b"\xc2\x9b"];
 /// A run of half a second may take so much more on a busy machine, and so much memory, in KiB.
 const SOON: Duration = Duration::from_secs(15);
 const LITTLE: u64 = 40 << 10;
-/// No read takes longer than 20 s (`LONGEST_READ` in src/sys/clock.rs).
-const ALARM: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(40));
+/// A read that takes longer is given up (`LOOKS` in src/sys/watch.rs).
+const PATIENCE: Duration = Duration::from_secs(4);
 
 pub fn run(setting: &Setting, score: &mut Score) -> Checked {
     let directory = Target::other("true", &[])?;
@@ -52,6 +53,8 @@ pub fn run(setting: &Setting, score: &mut Score) -> Checked {
     }
     score.enter("hostile: formats", formats(setting, &program));
     score.enter("hostile: silent", silent(setting, &program));
+    score.enter("hostile: later silent", silent_later(setting, &program));
+    score.enter("hostile: held up by others", held_up(setting, &program));
     for (name, put) in
         [("FIFO", put_fifo as fn(&Path) -> Checked), ("device", put_device), ("link", put_link)]
     {
@@ -139,12 +142,65 @@ fn formats(setting: &Setting, program: &Path) -> Checked {
 /// The kernel waits for a page for ever, and then only what kills us ends that.
 fn silent(setting: &Setting, program: &Path) -> Checked {
     let mut target = start(program, "silent")?;
-    let words = format!("-s 1 -o {} {}", target.file("out").display(), target.pid());
-    let run = setting.profiler.run(&words)?;
-    let signal = std::os::unix::process::ExitStatusExt::signal(&run.status);
-    ensure(signal == Some(14) && run.took > ALARM.0 && run.took < ALARM.1, || run.describe())?;
-    ensure(!target.file("out").exists(), || "a file without a profile".into())?;
+    let out = target.file("out");
+    let words = [format!("-s 1 -o {} {}", out.display(), target.pid()), format!("-d {}", target.pid())];
+    let begun = words.iter().map(|words| setting.profiler.start(words)).collect::<Result<Vec<_>, _>>()?;
+    for run in begun {
+        let run = given_up(run)?;
+        ensure(run.stdout.is_empty() && !out.exists(), || run.describe())?;
+    }
     target.undisturbed()
+}
+
+/// The same when samples were taken already: they are written.
+fn silent_later(setting: &Setting, program: &Path) -> Checked {
+    let mut begun = Vec::new();
+    for format in ["folded", "svg", "speedscope", "chrome", "pprof"] {
+        let target = start(program, "later")?;
+        let words = format!("-s 3 -f {format} -o {} {}", target.file("out").display(), target.pid());
+        begun.push((format, setting.profiler.start(&words)?, target));
+    }
+    for (format, run, mut target) in begun {
+        let run = given_up(run)?;
+        let profile = fs::read(target.file("out"))?;
+        let text = String::from_utf8_lossy(&profile);
+        let is_well = match format {
+            "folded" => Folded::parse(&profile)?.total() > 100 && text.contains("hostile.py:victim:7 "),
+            "svg" => text.contains(">victim") && text.ends_with("</svg>\n"),
+            "pprof" => profile.starts_with(b"\x1f\x8b"),
+            _ => serde_json::from_slice::<Value>(&profile).is_ok() && text.contains("victim"),
+        };
+        ensure(is_well, || format!("{} wrote {text}", run.describe()))?;
+        target.undisturbed()?;
+    }
+    Ok(())
+}
+
+/// A run that ends with a word on a read that does not.
+fn given_up(run: Running) -> Result<Run, Trouble> {
+    let run = run.finish()?;
+    let is_said = run.errors().contains("cannot be read any more: the kernel waits");
+    ensure(run.status.code() == Some(1) && is_said, || run.describe())?;
+    ensure(run.took > PATIENCE && run.took < SOON, || run.describe())?;
+    Ok(run)
+}
+
+/// Not the target is what does not go on: somebody stops us, or does not read what we write.
+fn held_up(setting: &Setting, program: &Path) -> Checked {
+    let target = start(program, "plain")?;
+    let stopped = setting.profiler.start(&format!("-s 1 {}", target.pid()))?;
+    let script = format!("$PYFLAME -s 10 -r 0 -f chrome {} | (sleep 8; grep -c victim)", target.pid());
+    std::thread::sleep(Duration::from_millis(300));
+    let pid = stopped.pid().to_string();
+    let kill = |signal: &str| Command::new("kill").args([signal, pid.as_str()]).status();
+    kill("-STOP")?;
+    let unread = setting.profiler.shell(&script)?;
+    kill("-CONT")?;
+    unread.has_succeeded()?;
+    ensure(unread.took > 2 * PATIENCE, || unread.describe())?;
+    let run = stopped.finish()?;
+    run.has_succeeded()?;
+    ensure(run.output().starts_with("hostile.py:main:6;hostile.py:victim:7 "), || run.describe())
 }
 
 fn put_fifo(path: &Path) -> Checked {

@@ -1,0 +1,83 @@
+//! Calls that a target can keep from returning, and a thread that watches over them: the kernel waits for whoever has to say
+//! what is on a page (userfaultfd(2), a file system in user space), and only what kills the one that waits ends that. So
+//! the thread does what is left to do, and ends the process.
+
+use super::clock::{self, Nanos, SECOND, Signals};
+use super::raw::clone;
+use super::state::{self, State};
+use core::ptr;
+use core::sync::atomic::Ordering;
+use rustix::process::Pid;
+
+/// A call that lasts for so many looks of the thread does not end. Looks are counted, not time: while we are stopped there
+/// are none.
+const LOOKS: u32 = 5;
+const PAUSE: Nanos = SECOND;
+/// In place of the count: the thread has taken over.
+const TAKEN: u64 = u64::MAX;
+
+/// What is done under the eyes of the thread, and what is to be done instead of the rest: the exit status.
+struct Work<T> {
+    value: *mut T,
+    hung: fn(T, Pid) -> i32,
+}
+
+/// Makes a `call` that is about process `pid`, which may see to it that it does not return. Does not return, then.
+#[inline]
+pub fn watched<T>(pid: Pid, call: impl FnOnce() -> T) -> T {
+    let State { calls, called, .. } = state::get();
+    let before = calls.load(Ordering::Relaxed);
+    // Within another one, or it is the thread that calls.
+    if before & 1 == 1 {
+        return call();
+    }
+    called.store(pid.as_raw_nonzero().get(), Ordering::Relaxed);
+    calls.store(before + 1, Ordering::Release);
+    let result = call();
+    let returned = calls.compare_exchange(before + 1, before + 2, Ordering::AcqRel, Ordering::Relaxed);
+    while returned == Err(TAKEN) {
+        clock::sleep_until(Nanos::MAX, Signals::NONE);
+    }
+    result
+}
+
+/// Does `work` with `value`. Should a call [`watched`] meanwhile not return, a thread on `stack` does `hung` and ends the
+/// process with the status that it gives. Where there can be no thread, the call is waited for.
+pub fn over<T, R>(
+    stack: &'static mut [u8],
+    value: &mut T,
+    work: impl FnOnce(&mut T) -> R,
+    hung: fn(T, Pid) -> i32,
+) -> R {
+    let watched = Work { value: &raw mut *value, hung };
+    let place = &state::get().work;
+    place.store((&raw const watched).cast_mut().cast(), Ordering::Release);
+    // SAFETY: nobody else uses the stack.
+    let _ = unsafe { clone(stack, attend::<T>) };
+    // SAFETY: the thread uses the value only while we are in a call that does not return.
+    let result = work(unsafe { &mut *watched.value });
+    place.store(ptr::null_mut(), Ordering::Release);
+    result
+}
+
+/// What the thread does. `T`: that of the [`Work`].
+extern "C" fn attend<T>() -> ! {
+    let State { calls, called, work, .. } = state::get();
+    let (mut last, mut looks) = (0, 0);
+    loop {
+        clock::sleep_until(clock::now() + PAUSE, Signals::NONE);
+        let now = calls.load(Ordering::Acquire);
+        looks = if now == last && now & 1 == 1 { looks + 1 } else { 0 };
+        last = now;
+        let work = work.load(Ordering::Acquire).cast_const().cast::<Work<T>>();
+        let pid = Pid::from_raw(called.load(Ordering::Relaxed));
+        if looks >= LOOKS
+            && let Some(pid) = pid.filter(|_| !work.is_null())
+            && calls.compare_exchange(now, TAKEN, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        {
+            // SAFETY: `over` has not returned, and does not any more: who works with the value waits for ever.
+            let status = unsafe { ((*work).hung)((*work).value.read(), pid) };
+            super::exit(status);
+        }
+    }
+}
