@@ -6,12 +6,13 @@
 //!
 //! ```text
 //! {"names":["","app.py","<module>","parse"],          each once
-//!  "functions":[1,2,1,3],                              of each function the numbers of its file and its name
-//!  "boxes":[1,0,30,214,2,1,88,214],                    of each box: depth, function, line, samples; callers first
-//!  "samples":214,"period":1000000}                     all of them, and the nanoseconds of one
+//!  "frames":[1,2,30,1,3,88],                           of each the numbers of its file and its name, and its line
+//!  "boxes":[0,1,214,2,2,88],                            callers first: see below
+//!  "samples":216,"period":1000000}                     all of them, and the nanoseconds of one
 //! ```
 //!
-//! A line of -1 is that of a process, whose title is the file.
+//! A line of -1 is that of a process, whose title is the file. A box is twice the number of its frame and 1, if it stands on
+//! the last one and has all its samples, as most do; else twice the number of its frame, its depth, its samples.
 
 use super::escape::{self, Notation};
 use super::json::{put_field, put_next, put_string, separate};
@@ -61,7 +62,7 @@ pub fn write(profile: Profile, facts: &Facts<'_>, out: &mut dyn Sink) {
     out.put(b" us: ");
     put_counts(&counts, facts.elapsed, out);
     out.put(b"</text>\n<script type=\"application/json\" id=\"d\">");
-    put_table(&mut finished, out);
+    put_table(&mut finished, samples, out);
     put_field(b"samples", samples, out);
     put_field(b"period", facts.weight(&counts), out);
     out.put(b"}</script>\n<g id=\"b\">\n");
@@ -71,8 +72,8 @@ pub fn write(profile: Profile, facts: &Facts<'_>, out: &mut dyn Sink) {
     out.put(b"]]></script>\n</svg>\n");
 }
 
-/// Writes the names, the functions and the boxes.
-fn put_table(finished: &mut Finished, out: &mut dyn Sink) {
+/// Writes the names, the frames and the boxes.
+fn put_table(finished: &mut Finished, samples: u64, out: &mut dyn Sink) {
     let profile = &finished.profile;
     out.put(b"{\"names\":[");
     let mut is_first = true;
@@ -80,25 +81,31 @@ fn put_table(finished: &mut Finished, out: &mut dyn Sink) {
         separate(&mut is_first, out);
         put_string(profile.name(id), out);
     }
-    out.put(b"],\"functions\":[");
-    let mut is_first = true;
-    for function in profile.functions() {
+    out.put(b"],\"frames\":[");
+    is_first = true;
+    finished.number_frames(&mut |profile, _, frame| {
+        let Some(function) = profile.functions().get(frame.function as usize) else { return };
         put_next(function.file.into(), &mut is_first, out);
         put_next(function.name.into(), &mut is_first, out);
-    }
+        if frame.is_root() {
+            out.put(b",-1");
+        } else {
+            put_next(frame.line.into(), &mut is_first, out);
+        }
+    });
     out.put(b"],\n\"boxes\":[");
-    let mut is_first = true;
+    is_first = true;
+    let mut below = (0, samples);
     finished.each_stack(&mut |profile, stack| {
         for &id in stack.nodes.iter().skip(stack.shared) {
-            let Node { frame, depth, count, .. } = profile.node(id);
-            put_next(depth.into(), &mut is_first, out);
-            put_next(frame.function.into(), &mut is_first, out);
-            if frame.is_root() {
-                out.put(b",-1");
-            } else {
-                put_next(frame.line.into(), &mut is_first, out);
+            let Node { depth, count, .. } = profile.node(id);
+            let is_all = below == (depth - 1, count);
+            below = (depth, count);
+            put_next(2 * u64::from(stack.number(id)) + u64::from(is_all), &mut is_first, out);
+            if !is_all {
+                put_next(depth.into(), &mut is_first, out);
+                put_next(count, &mut is_first, out);
             }
-            put_next(count, &mut is_first, out);
         }
     });
     out.put(b"]");

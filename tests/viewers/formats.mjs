@@ -154,7 +154,7 @@ const READERS = {
   },
   svg() {
     const [, table] = read('svg.svg').toString().match(/<script type="application\/json" id="d">(.*?)<\/script>/s);
-    const { names, functions, boxes, samples } = JSON.parse(table), found = new Map(), path = [];
+    const { names, frames, boxes, samples } = JSON.parse(table), found = new Map(), path = [];
     // A box has what those on it do not have.
     const close = depth => {
       for (; path.length >= depth; path.pop()) {
@@ -163,11 +163,12 @@ const READERS = {
       }
     };
     let all = 0;
-    for (let i = 0; i < boxes.length; i += 4) {
-      const [depth, f, line, count] = boxes.slice(i, i + 4);
+    for (let i = 0, depth = 0, count = samples; i < boxes.length;) {
+      const code = boxes[i++], [file, name, line] = frames.slice(3 * (code >> 1));
+      if (code % 2) depth++; else [depth, count] = [boxes[i++], boxes[i++]];
       close(depth);
       if (path.length) path.at(-1).left -= count; else all += count;
-      path.push({ left: count, frame: [names[functions[2 * f]], names[functions[2 * f + 1]], line] });
+      path.push({ left: count, frame: [names[file], names[name], line] });
     }
     close(1);
     assert.equal(all, samples);

@@ -17,23 +17,24 @@
       return '\\' + (c[2] ? 'u' + c.padStart(4, 0) : 'x' + c.padStart(2, 0))
     })),
 
-    // Functions: f: file, n: name, c: class. The colour follows from the place of the file, the shade from the bytes of
-    // the name, as in svg.rs.
-    funcs = [],
+    // Frames: f: file, n: name, l: line, c: class. The colour follows from the place of the file, the shade from the bytes
+    // of the name, as in svg.rs. A process or a thread has its title for a file.
+    frames = [],
     // Boxes, parents first: d: depth, p: parent, t: first sample, u: first sample of the next child, s: samples,
-    // o: function, l: line; m: found by the search, a: it or one that it stands on is. As drawn, in pixels: x, y, w.
+    // o: frame; m: found by the search, a: it or one that it stands on is. As drawn, in pixels: x, y, w.
     top = { d: 0, t: 0, u: 0, s: data.samples, o: { f: '', n: 'all', c: 'cr' } }, boxes = [top], path = [top];
-  for (let i = 0, v = data.functions; v[i] >= 0; i += 2) {
-    const f = names[v[i]], n = names[v[i + 1]];
-    funcs.push({ f, n, c: f ? 'c' + ((/-packages\//.test(f) ? 4 : /^<frozen |lib(64)?\/python/.test(f) ? 8 : 0)
-      + new TextEncoder().encode(data.names[v[i + 1]]).reduce((a, b) => a + b, 0) % 4) : 'cs' })
+  for (let i = 0, v = data.frames; v[i] >= 0; i += 3) {
+    const f = names[v[i]], n = names[v[i + 1]], l = v[i + 2];
+    frames.push(l < 0 ? { f: '', n: f, c: 'cr' }
+      : { f, n, l, c: f ? 'c' + ((/-packages\//.test(f) ? 4 : /^<frozen |lib(64)?\/python/.test(f) ? 8 : 0)
+        + new TextEncoder().encode(data.names[v[i + 1]]).reduce((a, b) => a + b, 0) % 4) : 'cs' })
   }
-  for (let i = 0, v = data.boxes; v[i]; ) {
-    const d = v[i++], p = path[d - 1], t = p.u, b = { d, p, t, u: t, o: funcs[v[i++]], l: v[i++], s: v[i++] };
-    // A process or a thread has its title for a file.
-    if (b.l < 0) b.o = { f: '', n: b.o.f, c: 'cr' };
-    p.u += b.s;
-    boxes.push(path[d] = b)
+  for (let i = 0, v = data.boxes, d = 0; v[i] >= 0; ) {
+    const k = v[i++];
+    d = k % 2 ? d + 1 : v[i++];
+    const p = path[d - 1], t = p.u, s = k % 2 ? p.s : v[i++];
+    p.u += s;
+    boxes.push(path[d] = { d, p, t, u: t, s, o: frames[k >> 1] })
   }
 
   // The bar is HTML, since SVG has no text field. It stays when the window is scrolled.
@@ -53,7 +54,7 @@
   let z = top, cur, down = 1, wide, bh, seen;
   const ruler = add(G, 'text'), letter = (ruler.textContent = 'm'.repeat(99), ruler.getComputedTextLength() / 99),
     share = (a, b) => (100 * a / (b || 1)).toFixed(2) + ' %',
-    place = b => b.o.f && b.o.f + (b.l > 0 ? ':' + b.l : ''),
+    place = b => b.o.f && b.o.f + (b.o.l > 0 ? ':' + b.o.l : ''),
 
     go = b => {
       const t = [b.o.n, share(b.s, top.s) + ' of all' + (z == top || b.s > z.s ? '' : ', ' + share(b.s, z.s) + ' of ' + z.o.n)
@@ -120,8 +121,8 @@
       check('');
       try { r = v && RegExp(v, /[A-Z]/.test(v) ? '' : 'i') } catch (e) { check(e.message) }
       for (const b of boxes) {
-        const { f, n } = b.o;
-        b.m = r && [n, f, f + ':' + n + ':' + b.l].some(s => r.test(s));
+        const { f, n, l } = b.o;
+        b.m = r && [n, f, f + ':' + n + ':' + l].some(s => r.test(s));
         b.a = b.m || b.p?.a
       }
       G.classList.toggle('q', !!r);
