@@ -117,6 +117,31 @@ impl Item {
     }
 }
 
+/// Words of a struct that are read together: at most `N`.
+#[derive(Clone, Copy)]
+pub struct Items<const N: usize> {
+    items: [Item; N],
+    used: usize,
+    /// The bytes of the struct from the first to behind the last.
+    low: u32,
+    high: u32,
+}
+
+impl<const N: usize> Items<N> {
+    /// The first `used` of `items`.
+    #[inline]
+    pub fn new(items: [Item; N], used: usize) -> Items<N> {
+        let (low, high) = items.iter().take(used).fold((u32::MAX, 0), |(low, high), item| {
+            (low.min(item.offset), high.max(item.offset + item.size))
+        });
+        Items { items, used, low, high }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Item> {
+        self.items.iter().take(self.used)
+    }
+}
+
 /// The fixed storage of a [`Prefetch`].
 pub struct Storage {
     /// The plan; its length bounds how many pages one sample can read.
@@ -268,27 +293,33 @@ impl<M: Gather> Prefetch<M> {
 
     fn raw(&self, sight: Sight, at: Addr, size: usize) -> Result<u64, Miss> {
         let item = Item { offset: 0, size: size as u32, moves: sight == Sight::Glimpse };
-        self.words(sight, at, &[item], true).map(|[word]| word)
+        // Room for as many as a frame has, so that there is one function for both.
+        self.words(sight, at, &Items::new([item; 5], 1), true).map(|words| words[0])
     }
 
-    /// Several words of the struct at `base`. `moving`: those that may move need not hold still.
+    /// Several words of the struct at `base`, 0 for those that are not used. `moving`: those that may move need not hold
+    /// still.
     #[inline]
     pub fn words<const N: usize>(
         &self,
         sight: Sight,
         base: Addr,
-        items: &[Item; N],
+        items: &Items<N>,
         moving: bool,
     ) -> Result<[u64; N], Miss> {
-        let (low, high) = items.iter().fold((u32::MAX, 0), |(low, high), item| {
-            (low.min(item.offset), high.max(item.offset + item.size))
-        });
+        let &Items { low, high, .. } = items;
         let at = base.plus(low.into());
         let (number, offset) = (at.0 / PAGE, (at.0 % PAGE) as usize);
         let end = offset + (high - low) as usize;
         let mut words = [0; N];
         if end > PAGE as usize {
-            self.words_apart(sight, base, items, moving, &mut words)?;
+            self.words_apart(
+                sight,
+                base,
+                items.items.get(..items.used).unwrap_or_default(),
+                moving,
+                &mut words,
+            )?;
             return Ok(words);
         }
         let state = &mut *self.state.borrow_mut();
@@ -297,15 +328,19 @@ impl<M: Gather> Prefetch<M> {
         };
         let (first, place) = ((offset as u32).wrapping_sub(low), after.wrapping_add(offset as u32));
         let (before, after) = (before.wrapping_add(first), after.wrapping_add(first));
-        for (value, item) in words.iter_mut().zip(items) {
-            let (offset, size) = (item.offset, item.size as usize);
-            *value = word(state.buffer, after.wrapping_add(offset), size).ok_or(Miss::Fault)?;
-            if before != after && word(state.buffer, before.wrapping_add(offset), size) != Some(*value) {
-                if !(moving && item.moves) {
+        // The innermost loop of all, in which no iterator is inlined.
+        let mut index = 0;
+        while index < items.used && index < N {
+            let Item { offset, size, moves } = items.items[index];
+            let value = word(state.buffer, after.wrapping_add(offset), size).ok_or(Miss::Fault)?;
+            if before != after && word(state.buffer, before.wrapping_add(offset), size) != Some(value) {
+                if !(moving && moves) {
                     return Err(Miss::Moved);
                 }
                 self.moved.set((place, at.0));
             }
+            words[index] = value;
+            index += 1;
         }
         if self.is_disordered(sight, place, at) {
             self.late.set(true);
@@ -365,9 +400,9 @@ impl<M: Gather> Prefetch<M> {
 
     /// Words for which there is no room in the plan or in the buffer.
     #[cold]
-    fn words_alone<const N: usize>(&self, base: Addr, items: &[Item; N]) -> Result<[u64; N], Miss> {
+    fn words_alone<const N: usize>(&self, base: Addr, items: &Items<N>) -> Result<[u64; N], Miss> {
         let mut words = [0; N];
-        for (value, item) in words.iter_mut().zip(items) {
+        for (value, item) in words.iter_mut().zip(items.iter()) {
             *value = self.target.raw(base.plus(item.offset.into()), item.size as usize)?;
         }
         Ok(words)
@@ -390,7 +425,7 @@ impl<M: Gather> Prefetch<M> {
                 *value = self.target.raw(at, item.size as usize)?; // not aligned, so nothing of CPython's
             } else {
                 let item = Item { offset: 0, ..*item };
-                [*value] = self.words(sight, at, &[item], moving)?;
+                *value = self.words(sight, at, &Items::new([item; 5], 1), moving)?[0];
             }
         }
         Ok(())
@@ -483,9 +518,9 @@ impl State {
 /// `size` bytes of `buffer` from `start`, at most 8, as a little endian number. The buffer is longer than what is read
 /// into it by more than a word.
 #[inline(always)] // in the innermost loop, and a call costs more than it
-fn word(buffer: &[u8], start: u32, size: usize) -> Option<u64> {
+fn word(buffer: &[u8], start: u32, size: u32) -> Option<u64> {
     let word = buffer.get(start as usize..)?.first_chunk()?;
-    let unused = 64 - 8 * size as u32;
+    let unused = 64 - 8 * size;
     Some(u64::from_le_bytes(*word) << unused >> unused)
 }
 

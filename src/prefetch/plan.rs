@@ -16,8 +16,10 @@ pub const PROOFS: u64 = u64::MAX;
 /// A copy that is not made.
 pub const NO_COPY: u32 = u32::MAX;
 
-/// Samples after which a page that nobody asked for is no longer fetched.
+/// Samples after which a page that nobody asked for is no longer fetched; and one that only proves something, which is asked
+/// for with every sample, or with every 16th.
 pub(super) const KEEP: u32 = 64;
+const KEEP_PROOF: u32 = 20;
 /// Runs of pages of one thread's frames that are put in order; more than the frames that must hold still. Of a program
 /// whose frames lie scattered and change, there can be more: those are copied as if they were deeper.
 const MAX_RUNS: usize = 48;
@@ -155,7 +157,7 @@ impl Plan {
 
     pub(super) fn next_sample(&mut self) {
         self.sample = self.sample.wrapping_add(1);
-        if self.sample.is_multiple_of(KEEP) {
+        if self.sample.is_multiple_of(KEEP_PROOF) {
             self.stale = true;
         }
     }
@@ -296,7 +298,8 @@ impl Plan {
                 sorted = kept;
             }
             let Some(&page) = self.pages.get(index) else { break };
-            if now.wrapping_sub(page.used) < KEEP
+            let keep = if page.part == Part::Proof { KEEP_PROOF } else { KEEP };
+            if now.wrapping_sub(page.used) < keep
                 && let Some(to) = self.pages.get_mut(kept)
             {
                 *to = page;

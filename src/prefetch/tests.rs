@@ -237,7 +237,7 @@ fn room_behind_a_frame_is_fetched_too() {
 fn structs_on_two_pages_are_predicted_word_by_word() {
     let target = target([FRAMES, FRAMES + PAGE]);
     let prefetch = prefetch(&target, 16);
-    let items = [Field::<u64>::at(0), Field::at(16), Field::at(48)].map(Item::of);
+    let items = Items::new([Field::<u64>::at(0), Field::at(16), Field::at(48)].map(Item::of), 3);
     for late in [true, false] {
         prefetch.next_sample();
         assert!(prefetch.fetch(None, true));

@@ -17,7 +17,7 @@ use super::layout::Layout;
 use super::lines::Search;
 use super::strings::{self, Strings};
 use crate::memory::{Addr, Gather, Memory, Miss};
-use crate::prefetch::{Item, Prefetch, Sight};
+use crate::prefetch::{Item, Items, Prefetch, Sight};
 use crate::profile::{Frame, Profile};
 use crate::table::{Full, Index, List, hash_bytes, hash_words};
 
@@ -509,7 +509,7 @@ fn print<M: Gather>(prefetch: &Prefetch<M>, layout: &Layout, code: Addr) -> Resu
     ];
     // As many as a frame has, so that they share a function.
     let [kind, file_name, name, line_table, first_line] =
-        prefetch.words(Sight::Proof, code, &items, false)?;
+        prefetch.words(Sight::Proof, code, &Items::new(items, items.len()), false)?;
     let memory = &prefetch.with(Sight::Proof);
     let mut print = Print {
         kind: Addr(kind),

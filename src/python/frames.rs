@@ -6,7 +6,7 @@
 
 use super::layout::{Copies, CurrentFrame, Frame, Layout, Position};
 use crate::memory::{Addr, Gather, Memory, Miss, Word};
-use crate::prefetch::{Item, Prefetch, STILL_FRAMES, Sight};
+use crate::prefetch::{Item, Items, Prefetch, STILL_FRAMES, Sight};
 use crate::table::List;
 
 /// A frame as it was found.
@@ -93,8 +93,8 @@ struct Step {
 }
 
 /// The words of a frame that a walk needs, to be read together: the caller, the code, the position, the owner, and
-/// which copy of the bytecode it runs. A word that a layout does not have is read as the caller once more.
-struct Head([Item; 5]);
+/// which copy of the bytecode it runs. The last two are not in all layouts; then nobody asks for what they say.
+struct Head(Items<5>);
 
 impl Head {
     fn of(frame: &Frame) -> Head {
@@ -106,7 +106,12 @@ impl Head {
             }
         };
         let owner = frame.owner.map_or(previous, |owner| Item::of(owner.field));
-        Head([previous, Item::of(frame.code), position, owner, copy])
+        let used = match frame.position {
+            Position::Pointer { copies: Some(_), .. } => 5,
+            _ if frame.owner.is_some() => 4,
+            _ => 3,
+        };
+        Head(Items::new([previous, Item::of(frame.code), position, owner, copy], used))
     }
 }
 
