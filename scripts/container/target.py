@@ -1,0 +1,5 @@
+def child():
+    while True: pass
+def known():
+    child()
+known()
