@@ -61,6 +61,8 @@ enum Cause {
     Traced,
     /// To stop it was refused, and is not now.
     Past,
+    /// The last way to read is open, but no thread has stopped in time for it.
+    Late,
     /// None of these.
     Unknown,
 }
@@ -176,8 +178,13 @@ fn other(facts: &impl Facts) -> Cause {
         () if facts.labelled() => Cause::Label,
         // Two ways to read are closed for reasons that nobody tells; this is why the third one is.
         () if facts.filtered() => Cause::Seccomp,
-        () if facts.tracer() != 0 => Cause::Traced,
-        () => Cause::Unknown,
+        () => match facts.tracer() {
+            0 if facts.stopping() == 0 => Cause::Late,
+            0 => Cause::Unknown,
+            // We do, still: what has not stopped cannot be let go.
+            tracer if tracer == number(line(facts.ours(), b"\nPid:\t"), 10, 0) => Cause::Late,
+            _ => Cause::Traced,
+        },
     }
 }
 

@@ -6,8 +6,8 @@
 //! app.py:<module>:30
 //! ```
 //!
-//! The number is `threading.get_ident()`, the star marks who holds the GIL (or is attached, where there is none). In JSON
-//! that is, in one line, with `null` for what is not known or could not be read:
+//! The number is `threading.get_ident()`, or `?` where it could not be read; the star marks who holds the GIL (or is
+//! attached, where there is none). In JSON that is, in one line, with `null` for what is not known or could not be read:
 //!
 //! ```text
 //! {"processes":[{"pid":71,"title":"pid 71 python3 app.py","python":"3.13.0","threads":[
@@ -15,7 +15,6 @@
 //!    "frames":[{"file":"app.py","function":"parse","line":88},{"file":"app.py","function":"<module>","line":30}]}]}]}
 //! ```
 
-use crate::memory::Memory as _;
 use crate::profile::{Frame, Profile};
 use crate::python::threads::Thread;
 use crate::report::escape::{self, Notation};
@@ -42,7 +41,7 @@ pub enum Style {
 struct Facts<'a> {
     thread: Thread,
     /// `threading.get_ident()`.
-    ident: u64,
+    ident: Option<u64>,
     /// The kernel's id.
     tid: Option<Pid>,
     /// The name that the kernel has for it (`comm`, proc_pid_comm(5)).
@@ -139,7 +138,10 @@ impl<'a> Dump<'a> {
 
     fn put_header_json(&mut self, facts: &Facts<'_>) {
         self.out.put(b"{\"ident\":");
-        put_number(facts.ident, self.out);
+        match facts.ident {
+            Some(ident) => put_number(ident, self.out),
+            None => self.out.put(b"null"),
+        }
         match facts.tid {
             Some(tid) => put_field(b"tid", tid.as_raw_nonzero().get() as u64, self.out),
             None => self.out.put(b",\"tid\":null"),
@@ -159,7 +161,10 @@ impl<'a> Dump<'a> {
 
     fn put_text(&mut self, facts: &Facts<'_>, sampler: &Sampler, profile: &Profile, proven: bool) {
         self.colour(b"\x1b[1m");
-        put_number(facts.ident, self.out);
+        match facts.ident {
+            Some(ident) => put_number(ident, self.out),
+            None => self.out.put(b"?"),
+        }
         self.out.put(if facts.thread.running { b"*:" } else { b":" });
         if let Some(tid) = facts.tid {
             self.out.put(b" tid ");
@@ -208,7 +213,7 @@ impl<'a> Dump<'a> {
 
 fn facts<'a>(sampler: &Sampler, index: usize, buffer: &'a mut [u8]) -> Option<Facts<'a>> {
     let thread = *sampler.thread(index)?;
-    let ident = sampler.remote().load(thread.state, sampler.interpreter().layout.thread.ident).unwrap_or(0);
+    let ident = sampler.ident(thread);
     let tid = sampler.native_id(thread);
     let state: &[u8] = match tid {
         _ if thread.running => b"running",

@@ -85,6 +85,20 @@ pub fn locate(
     images: &Images,
     abi: Option<Minor>,
 ) -> Result<Interpreter, Error<'static>> {
+    let Some(peek) = remote.peek() else { return find(pid, remote, images, abi) };
+    // One stop for many reads: each takes long where many want a processor.
+    peek.hold();
+    let found = find(pid, remote, images, abi);
+    peek.let_go();
+    found
+}
+
+fn find(
+    pid: Pid,
+    remote: &Remote,
+    images: &Images,
+    abi: Option<Minor>,
+) -> Result<Interpreter, Error<'static>> {
     let number = pid.as_raw_nonzero().get() as u64;
     let memory = Paged::new(remote as &dyn Memory);
     let search = Search { tid: remote.pid(), memory: &memory, images };

@@ -188,9 +188,13 @@ fn why_the_last_way_to_read_is_closed() {
     let traced = status([1000; 3], [100; 3], 0, 12);
     assert_eq!(cause(|f| f.filtered = true), Cause::Seccomp);
     assert_eq!(cause(|f| f.theirs = traced.clone()), Cause::Traced);
-    assert_eq!(cause(|f| (f.theirs, f.filtered) = (traced, true)), Cause::Seccomp);
+    assert_eq!(cause(|f| (f.theirs, f.filtered) = (traced.clone(), true)), Cause::Seccomp);
     assert_eq!(cause(|f| (f.labelled, f.filtered) = (true, true)), Cause::Label);
     assert_eq!(cause(|f| (f.owner, f.filtered) = (0, true)), Cause::NotDumpable);
+    assert_eq!(cause(|f| f.stopping = 0), Cause::Late);
+    let us = |f: &mut Seen| (f.ours, f.theirs) = (f.ours.clone() + "Pid:\t12\n", traced.clone());
+    assert_eq!(cause(us), Cause::Late);
+    assert_eq!(cause(|f| (f.labelled, f.stopping) = (true, 0)), Cause::Label);
 }
 
 #[test]

@@ -24,6 +24,7 @@ const CAUSES: &str = concat!(
     "a seccomp filter forbids ptrace&\n",
     "PID %5 (@) traces it, only one can\n",
     "ptrace refused it, and would not now\n",
+    "it can only be read while a thread stands still, and that does not stop in time\n",
     "users and capabilities allow it, something else does not (Landlock, BPF)\n",
 );
 

@@ -30,11 +30,12 @@ impl Sampler {
         let fields = &self.interpreter.layout.thread;
         let field = fields.native.filter(|_| thread.in_main || fields.native_is_own).unwrap_or(fields.ident);
         self.prefetch.enter(thread.state, Moment::First);
-        let id = self.prefetch.with(Sight::Once).load(thread.state, field).unwrap_or(0);
-        let is_it = |lane: &&Lane| (lane.state, lane.id) == (thread.state, id);
+        let id = self.prefetch.with(Sight::Once).load(thread.state, field).ok();
+        let is_it = |lane: &&Lane| lane.state == thread.state && id.is_none_or(|id| lane.id == id);
         if let Some(lane) = self.lanes.items().iter().find(is_it) {
             return Some(lane.frame);
         }
+        let id = id?;
         let frame = self.new_lane(profile, thread, id);
         if self.lanes.len() == self.lanes.capacity() {
             self.lanes.truncate(0);

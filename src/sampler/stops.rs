@@ -103,6 +103,12 @@ impl Sampler {
         turns.is_some_and(|turns| target::waits_at(self.pid, tid).is_some_and(|at| turns.has(at)))
     }
 
+    /// `threading.get_ident()` of a thread, if that can be read.
+    pub fn ident(&self, thread: Thread) -> Option<u64> {
+        self.prefetch.enter(thread.state, Moment::First);
+        self.prefetch.with(Sight::Once).load(thread.state, self.interpreter.layout.thread.ident).ok()
+    }
+
     /// The kernel's id of a thread.
     pub fn native_id(&self, thread: Thread) -> Option<Pid> {
         let fields = &self.interpreter.layout.thread;
@@ -113,7 +119,7 @@ impl Sampler {
             let tid = memory.load(thread.state, native).ok()?;
             return Pid::from_raw(tid.try_into().ok()?);
         }
-        let pthread = memory.load(thread.state, fields.ident).ok()?;
+        let pthread = self.ident(thread)?;
         let known = self.native.filter(|(known, _)| *known == pthread).map(|(_, tid)| tid);
         known.or_else(|| target::native_id(self.remote(), self.pid, pthread))
     }

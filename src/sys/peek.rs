@@ -9,8 +9,10 @@ use rustix::io::Errno;
 use rustix::process::Pid;
 
 /// Looks whether the thread has stopped, and the time from one to the next. It is waited for as long as one may have to
-/// wait for a processor, and forty times as long when nobody else will.
-const LOOKS: u32 = 100;
+/// wait for a processor where many want one; if that was in vain, each later read waits a twentieth of it. When nobody else
+/// will wait for it, twice as long.
+const LOOKS: u32 = 2000;
+const MORE_LOOKS: u32 = 100;
 const LAST_LOOKS: u32 = 4000;
 const PAUSE: Nanos = 500_000;
 /// The thread is let go for a moment when it has been held for so long.
@@ -76,6 +78,9 @@ impl Peek {
 
     /// Calls `read` with a thread that stands still. Errors: as of a stop.
     pub fn with(&self, read: &mut dyn FnMut(Pid) -> Result<usize, Errno>) -> Result<usize, Errno> {
+        if self.held().is_some() {
+            self.hold(); // anew, if that was too long ago
+        }
         if let Some(tid) = self.lent.get().or_else(|| self.held()) {
             return read(tid);
         }
@@ -86,9 +91,12 @@ impl Peek {
     /// Stops the thread. Errors: AGAIN when it does not stop in time, SRCH when it has ended, else as of
     /// [`ptrace::stop`].
     fn stop(&self) -> Result<Stopped, Errno> {
-        let mut stop = self.late.take().map_or_else(|| ptrace::stop(self.tid), |tracee| Ok(tracee.poll()))?;
+        let (mut stop, looks) = match self.late.take() {
+            Some(tracee) => (tracee.poll(), MORE_LOOKS),
+            None => (ptrace::stop(self.tid)?, LOOKS),
+        };
         self.stops.set(self.stops.get() + 1);
-        for _ in 0..LOOKS {
+        for _ in 0..looks {
             let Stop::Late(tracee) = stop else { break };
             clock::wait_for_child(PAUSE);
             stop = tracee.poll();

@@ -1,7 +1,8 @@
 """guest.py READY MODE: sleeps, as a process that is hard to look at in the way that MODE says.
 
 `plain` in none; `user` as user and group 65534; `undumpable` so, too, and not dumpable; `setuid` as a set-user-ID
-program that user 65534 has started; `leaderless` without its first thread; `epoll` in system calls that fail when they are
+program that user 65534 has started; `leaderless` without its first thread; `vfork` waiting for a child that does not call
+exec, with which no signal and no stop is heard; `epoll` in system calls that fail when they are
 interrupted: it ends after a second or more, when there is a file `stop` beside READY, and writes into `failures` how
 many did.
 """
@@ -37,6 +38,13 @@ def goes_on_alone(path):
         time.sleep(0.01)
 
 
+def vfork(directory):
+    """The child opens a FIFO that nobody writes to."""
+    fifo = os.path.join(directory, 'fifo')
+    os.mkfifo(fifo)
+    os.posix_spawn('/bin/true', ['true'], {}, file_actions=[(os.POSIX_SPAWN_OPEN, 5, fifo, os.O_RDONLY, 0)])
+
+
 def epoll(directory):
     events, failures = ctypes.create_string_buffer(64), 0
     descriptor = libc.epoll_create1(0)
@@ -52,6 +60,8 @@ def main(path, mode):
     os.chmod(os.path.dirname(path), 0o777)
     become(mode)
     report.write(path, ['ready'])
+    if mode == 'vfork':
+        vfork(os.path.dirname(path))
     if mode == 'epoll':
         epoll(os.path.dirname(path))
     time.sleep(10 ** 5)

@@ -14,7 +14,7 @@ const AS_USER: &str = "setpriv --reuid=65534 --regid=65534 --clear-groups";
 const INCAPABLE: &str = "setpriv --bounding-set=-sys_ptrace";
 
 /// Name of the check, mode of the target (`tests/programs/guest.py`), how `$PYFLAME` is run on `$PID`, and what it says.
-const REFUSED: [(&str, &str, &str, &str); 15] = [
+const REFUSED: [(&str, &str, &str, &str); 16] = [
     ("other user", "plain", "$USER $PYFLAME $PID", "it runs as user 0, group 0, "),
     ("other user, --check", "plain", "$USER $PYFLAME --check $PID", "it takes CAP_SYS_PTRACE (sudo)"),
     ("not dumpable", "undumpable", "$USER $PYFLAME $PID", "it is not dumpable"),
@@ -31,6 +31,7 @@ const REFUSED: [(&str, &str, &str, &str); 15] = [
     ("no /proc", "plain", "unshare -m sh -c 'umount -l /proc; $PYFLAME $PID'", "mount -t proc proc /proc"),
     ("hidepid=1", "plain", "unshare -m sh -c '$HIDE=1 /proc; $USER $PYFLAME $PID'", "hidepid"),
     ("hidepid=2", "plain", "unshare -m sh -c '$HIDE=2 /proc; $USER $PYFLAME $PID'", "hidepid"),
+    ("no thread stops", "vfork", "$CONFINE readv=1,mem $PYFLAME $PID", "does not stop in time"),
     ("after the first thread", "leaderless", "$USER $PYFLAME $PID", "it runs as user 0, group 0, "),
     ("another security module", "plain", "$CONFINE landlock $PYFLAME $PID", "(Landlock, BPF)"),
     (
