@@ -1,5 +1,5 @@
 # -*- coding: utf-8 -*-
-"""blocked.py TRUTH: threads that wait in stacks of all kinds, and the truth about them in a file.
+"""blocked.py TRUTH [CASE...]: threads that wait in stacks of all kinds, or of these, and the truth about them in a file.
 
 The truth comes from sys._current_frames(), taken when nothing moves any more. A sub-interpreter cannot be seen
 that way and tells its own stack. A line of the file is one of
@@ -119,6 +119,7 @@ def subinterpreters(truth):
 
 
 apart = set()
+chosen = sys.argv[2:]
 
 
 def standing_still():
@@ -141,7 +142,7 @@ def tell(truth):
     me = threading.current_thread().ident
     apart.add(me)
     lines = ['other %d' % me]
-    if since(3, 8) and interpreters() and not errors:
+    if since(3, 8) and interpreters() and not errors and not chosen:
         lines += subinterpreters(truth)
     natives, names = native_ids(), {thread.ident: thread.name for thread in threading.enumerate()}
     for ident, frame in standing_still().items():
@@ -168,7 +169,8 @@ def main():
     threading.stack_size(64 * 1024 * 1024)
     sys.setrecursionlimit(5000)
     for case in waiting.cases:
-        start(case, next(waiting.ways))
+        if not chosen or case.__name__ in chosen:
+            start(case, next(waiting.ways))
     teller = threading.Thread(target=tell, args=(sys.argv[1],))
     teller.daemon = True
     teller.start()

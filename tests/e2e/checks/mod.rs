@@ -63,8 +63,9 @@ pub enum Extent {
 }
 
 /// All groups, in the order in which they run.
-pub const GROUPS: [Group; 27] = [
+pub const GROUPS: [Group; 28] = [
     Group { name: "blocked", run: blocked::run, on: Extent::Every },
+    Group { name: "each way", run: ways::quick, on: Extent::Every },
     Group { name: "ways", run: ways::run, on: Extent::FewVersions },
     Group { name: "deleted", run: deleted::run, on: Extent::Every },
     Group { name: "spin", run: spin::run, on: Extent::Every },
