@@ -5,7 +5,8 @@ use super::Facts;
 use crate::sys::proc::{self, Path, STATUS, read_file};
 use crate::sys::ptrace;
 use crate::sys::stat::{Stat, line, number};
-use rustix::fs::stat;
+use crate::sys::walk::{Known, known};
+use rustix::fs::CWD;
 use rustix::io::Errno;
 use rustix::process::{Pid, getpid, test_kill_process};
 
@@ -118,7 +119,8 @@ fn text<'a>(pid: Pid, name: &[u8], into: &'a mut [u8]) -> &'a [u8] {
 /// namespace it is its number.
 #[inline(never)]
 fn inode(pid: Pid, name: &[u8]) -> (u64, u64) {
-    stat(Path::new(pid, &[name]).c_str()).map_or((0, 0), |stat| (stat.st_ino, stat.st_uid.into()))
+    let Known { inode, owner, .. } = known(CWD, Path::new(pid, &[name]).c_str());
+    (inode, owner.into())
 }
 
 fn is_labelled(pid: Pid) -> bool {

@@ -2,6 +2,7 @@
 //! caller's buffer.
 
 use super::stat::{line, number};
+use super::walk::{Known, known};
 use super::watch::watched;
 use core::ffi::CStr;
 use rustix::fd::OwnedFd;
@@ -126,8 +127,8 @@ pub fn numbers(path: &Path, visit: &mut dyn FnMut(u64)) -> Result<(), Errno> {
 /// known.
 #[inline(never)] // for its path
 pub fn executable_id(pid: Pid) -> u64 {
-    let stat = watched(pid, || rustix::fs::stat(Path::new(pid, &[b"exe"]).c_str()));
-    stat.map_or(0, |stat| stat.st_ino ^ stat.st_dev.rotate_left(32))
+    let Known { inode, device, .. } = known(CWD, Path::new(pid, &[b"exe"]).c_str());
+    inode ^ device.rotate_left(32)
 }
 
 /// Whether a signal that thread `tid` does not block waits for it or for its process (SigPnd, ShdPnd, SigBlk of

@@ -4,8 +4,11 @@
 
 use super::proc::Path;
 use core::ffi::CStr;
+use rustix::fd::AsFd;
 use rustix::fd::OwnedFd;
-use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, fstatfs, openat, readlinkat_raw};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, StatxFlags, fstatfs, openat, readlinkat_raw, statat, statx,
+};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
@@ -28,10 +31,44 @@ pub struct Place {
     pub is_magic: bool,
 }
 
+/// What the kernel knows of a file.
+#[derive(Clone, Copy, Default)]
+pub struct Known {
+    pub inode: u64,
+    pub device: u64,
+    pub mode: u32,
+    pub owner: u32,
+}
+
+/// What the kernel knows of the file at `path` in `directory`, of that itself where the path is empty; zeros where it says
+/// nothing. Whoever serves the file is not asked: a file system in user space, or one on a host that is gone, may never
+/// answer, and then nothing ends us (AT_STATX_DONT_SYNC, statx(2), Linux 4.11). An older kernel, or one whose filter does not
+/// know that call, asks.
+pub fn known(directory: impl AsFd, path: &CStr) -> Known {
+    let (quietly, wanted) = (AtFlags::STATX_DONT_SYNC | AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS);
+    match statx(directory.as_fd(), path, quietly, wanted) {
+        Ok(stat) => Known {
+            inode: stat.stx_ino,
+            device: u64::from(stat.stx_dev_major) << 32 | u64::from(stat.stx_dev_minor),
+            mode: stat.stx_mode.into(),
+            owner: stat.stx_uid,
+        },
+        Err(Errno::NOSYS | Errno::PERM) => {
+            statat(directory, path, AtFlags::EMPTY_PATH).map_or(Known::default(), |stat| Known {
+                inode: stat.st_ino,
+                device: stat.st_dev,
+                mode: stat.st_mode,
+                owner: stat.st_uid,
+            })
+        }
+        Err(_) => Known::default(),
+    }
+}
+
 /// The kind of an open file, its permissions, and its owner.
 pub fn seen(file: &OwnedFd) -> (FileType, u32, u32) {
-    let stat = fstat(file).map_or((0, 0), |stat| (stat.st_mode, stat.st_uid));
-    (FileType::from_raw_mode(stat.0), stat.0 & 0o7777, stat.1)
+    let Known { mode, owner, .. } = known(file, c"");
+    (FileType::from_raw_mode(mode), mode & 0o7777, owner)
 }
 
 /// Goes along `path`. Below a `root` no link is followed, and no `..` either. Else it begins where the kernel would, and
@@ -163,7 +200,7 @@ mod tests {
     fn is_root_there() -> bool {
         let folder = std::env::temp_dir();
         let there = along(folder.as_os_str().as_encoded_bytes(), None).ok().and_then(|place| place.there);
-        let inode = |file: OwnedFd| fstat(file).unwrap().st_ino;
+        let inode = |file: OwnedFd| known(&file, c"").inode;
         let is_there = there.map(inode) == Some(fs::metadata(folder).unwrap().ino());
         if !is_there {
             std::eprintln!("skipped: the root that is opened is not that of paths");

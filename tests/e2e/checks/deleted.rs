@@ -64,7 +64,7 @@ fn another_version(file: &Path) -> Checked {
 }
 
 /// The executable of a process and its library of Python, if it has one.
-fn files_of(target: &Target) -> Result<BTreeSet<PathBuf>, Trouble> {
+pub fn files_of(target: &Target) -> Result<BTreeSet<PathBuf>, Trouble> {
     let proc = PathBuf::from(format!("/proc/{}", target.pid()));
     let executable = fs::read_link(proc.join("exe"))?;
     let maps = fs::read_to_string(proc.join("maps"))?;
@@ -94,7 +94,8 @@ fn without_files(setting: &Setting, files: &BTreeSet<PathBuf>, copies: &Path, re
 }
 
 /// The interpreter with its executable and library in another place, and its modules where they were.
-fn copy(python: &Python, files: &BTreeSet<PathBuf>, to: &Path) -> Result<Python, Trouble> {
+pub fn copy(python: &Python, files: &BTreeSet<PathBuf>, to: &Path) -> Result<Python, Trouble> {
+    fs::create_dir_all(to)?;
     let mut copy = python.clone();
     for file in files {
         let name = file.file_name().ok_or("a file without a name")?;
@@ -108,4 +109,13 @@ fn copy(python: &Python, files: &BTreeSet<PathBuf>, to: &Path) -> Result<Python,
     copy.environment.push(("PYTHONHOME".into(), python.prefix.clone()));
     copy.environment.push(("LD_LIBRARY_PATH".into(), to.to_string_lossy().into_owned()));
     Ok(copy)
+}
+
+/// The same copy, when it is seen in another place.
+pub fn moved(mut copy: Python, from: &Path, to: &Path) -> Python {
+    if let Ok(name) = copy.path.strip_prefix(from) {
+        copy.path = to.join(name);
+    }
+    copy.environment.push(("LD_LIBRARY_PATH".into(), to.to_string_lossy().into_owned()));
+    copy
 }

@@ -1,7 +1,7 @@
 //! Processes that look like Python and mean no good: whatever they do, a run ends, in time, with little memory, says or
 //! writes nothing that a terminal or a viewer would take for its own, and leaves them as they were.
 
-use super::Setting;
+use super::{Setting, deleted};
 use crate::profiler::{Run, Running};
 use crate::stacks::Folded;
 use crate::target::{self, Target};
@@ -10,7 +10,7 @@ use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What `tests/programs/hostile.c` can be, but for what has a check of its own.
 const MODES: [&str; 13] = [
@@ -45,8 +45,8 @@ const PATIENCE: Duration = Duration::from_secs(4);
 
 pub fn run(setting: &Setting, score: &mut Score) -> Checked {
     let directory = Target::other("true", &[])?;
-    let program = compile(&directory.file("hostile"), "-rdynamic")?;
-    let stripped = compile(&directory.file("stripped"), "-s")?;
+    let program = compile("hostile.c", &directory.file("hostile"), "-rdynamic")?;
+    let stripped = compile("hostile.c", &directory.file("stripped"), "-s")?;
     score.enter("hostile: plain", plain(setting, &program));
     for mode in MODES {
         score.enter(&format!("hostile: {mode}"), endured(setting, &program, mode));
@@ -55,6 +55,8 @@ pub fn run(setting: &Setting, score: &mut Score) -> Checked {
     score.enter("hostile: silent", silent(setting, &program));
     score.enter("hostile: later silent", silent_later(setting, &program));
     score.enter("hostile: held up by others", held_up(setting, &program));
+    let server = compile("silent.c", &directory.file("server"), "-s")?;
+    score.enter("hostile: nobody serves its files", unserved(setting, &server));
     for (name, put) in
         [("FIFO", put_fifo as fn(&Path) -> Checked), ("device", put_device), ("link", put_link)]
     {
@@ -63,8 +65,8 @@ pub fn run(setting: &Setting, score: &mut Score) -> Checked {
     Ok(())
 }
 
-fn compile(to: &Path, symbols: &str) -> Result<PathBuf, Trouble> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/hostile.c");
+fn compile(source: &str, to: &Path, symbols: &str) -> Result<PathBuf, Trouble> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs").join(source);
     let arguments = ["-O1", symbols, "-pthread", "-o"];
     match Command::new("cc").args(arguments).arg(to).arg(&source).output() {
         Err(_) => Err(Trouble::Skipped("no C compiler".into())),
@@ -76,7 +78,10 @@ fn compile(to: &Path, symbols: &str) -> Result<PathBuf, Trouble> {
 }
 
 fn start(program: &Path, mode: &str) -> Result<Target, Trouble> {
-    let mut target = Target::other(program, &["ready", mode])?;
+    started(Target::other(program, &["ready", mode])?)
+}
+
+fn started(mut target: Target) -> Result<Target, Trouble> {
     while !target.file("ready").exists() {
         if let Some(status) = target.ended() {
             return Err(Trouble::Skipped(format!("it cannot be had here: {status}")));
@@ -201,6 +206,53 @@ fn held_up(setting: &Setting, program: &Path) -> Checked {
     let run = stopped.finish()?;
     run.has_succeeded()?;
     ensure(run.output().starts_with("hostile.py:main:6;hostile.py:victim:7 "), || run.describe())
+}
+
+/// A file system, as long as this lives.
+struct Served {
+    place: PathBuf,
+    _server: Target,
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.place).status();
+    }
+}
+
+/// The interpreter and its library are on a file system that does not answer any more, as one of a host that is gone.
+/// What is mapped of them is still there, and so are the threads: nobody may be asked for more.
+fn unserved(setting: &Setting, server: &Path) -> Checked {
+    let original = setting.start("spin.py", &["0"])?;
+    let files = deleted::files_of(&original)?;
+    if files.len() < 2 {
+        return Err(Trouble::Skipped("what is not mapped of an executable has to be asked for".into()));
+    }
+    let (data, mounted) = (original.file("data"), original.file("mounted"));
+    let python = deleted::copy(setting.python, &files, &data)?;
+    fs::create_dir(&mounted)?;
+    let stop = original.file("stop");
+    let path = |path: &Path| path.display().to_string();
+    let served = Target::other(server, &["ready", &path(&data), &path(&mounted), &path(&stop)])?;
+    let served = Served { place: mounted.clone(), _server: started(served)? };
+    let python = deleted::moved(python, &data, &mounted);
+    let mut target = Target::python(&python, "spin.py", &["0"])?;
+    fs::write(&stop, "")?;
+    for options in ["-d", "-d -C", "--check", "-s 0.2 --threads"] {
+        let run = setting.profiler.start(&format!("{options} {}", target.pid()))?;
+        let begun = Instant::now();
+        while target::status(run.pid(), "State").is_some_and(|state| !state.starts_with('Z')) {
+            if begun.elapsed() > SOON {
+                drop(served); // whose end ends the wait
+                return Err(format!("{options} waits: {}", run.finish()?.describe()).into());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let run = run.finish()?;
+        run.has_succeeded()?;
+        ensure(options == "--check" || run.output().contains("sleeper"), || run.describe())?;
+    }
+    target.undisturbed()
 }
 
 fn put_fifo(path: &Path) -> Checked {
