@@ -1,4 +1,4 @@
-/* hostile READY MODE: looks like CPython 3.13 and means no good. Exports `_PyRuntime` with a table of offsets as
+/* hostile READY MODE [FILE]: looks like CPython 3.13 and means no good. Exports `_PyRuntime` with a table of offsets as
  * Include/internal/pycore_debug_offsets.h has it, but with structs of its own. Writes READY when all is in place.
  *
  *   plain         as it should be: `victim` in `hostile.py` at line 7, else the other modes would prove nothing
@@ -11,6 +11,7 @@
  *   truncated     a name in a file that is cut off before it
  *   silent        a name on a page that userfaultfd(2) has to provide, and does not
  *   later         half a second of good behaviour, then the innermost frame is on such a page
+ *   unserved      a name on a page of FILE, which is on a file system that does not answer (silent.c)
  *   many          a new function with a name of 60,000 bytes every few microseconds
  *   escapes       names of what terminals and formats take for something else
  *   changing      pointers that change all the time
@@ -120,7 +121,7 @@ static void silence(char *page)
 }
 
 /* A name of which the first page can be read; what is behind it is up to `kind`. */
-static struct text *split(char kind)
+static struct text *split(char kind, const char *path)
 {
     char *memory;
     if (kind == 't') {
@@ -134,6 +135,8 @@ static struct text *split(char kind)
         memory = map(8192, PROT_READ | PROT_WRITE);
         mprotect(memory + 4096, 4096, kind == 'g' ? PROT_NONE : PROT_READ | PROT_WRITE);
     }
+    if (kind == 'u' && mmap(memory + 4096, 4096, PROT_READ, MAP_PRIVATE | MAP_FIXED, open(path, O_RDONLY), 0) == MAP_FAILED)
+        exit(77);
     struct text *text = (struct text *)memory;
     text->length = 6000, text->state = 1 << 2 | 1 << 5 | 1 << 6;
     memset(text->data, 'n', 4096 - AT(text, data));
@@ -238,8 +241,8 @@ int main(int count, char **arguments)
     if (!strcmp(mode, "offsets"))
         for (int i = 3; i < 111; i++)
             _PyRuntime.table[i] = UINT64_MAX;
-    if (!strcmp(mode, "guarded") || !strcmp(mode, "truncated") || !strcmp(mode, "silent"))
-        codes[1].name = split(mode[0]);
+    if (!strcmp(mode, "guarded") || !strcmp(mode, "truncated") || !strcmp(mode, "silent") || !strcmp(mode, "unserved"))
+        codes[1].name = split(mode[0], count > 3 ? arguments[3] : NULL);
     if (!strcmp(mode, "library"))
         map_library();
     if (!strcmp(mode, "mappings"))
@@ -256,6 +259,6 @@ int main(int count, char **arguments)
         silence((char *)threads[0].frame);
     }
     for (;;)
-        if (mode[0] == 's')
+        if (mode[0] == 's' || mode[0] == 'u')
             pause();
 }
