@@ -7,7 +7,7 @@
 //! ```text
 //! {"names":["","app.py","<module>","parse"],          each once
 //!  "frames":[1,2,30,1,3,88],                           of each the numbers of its file and its name, and its line
-//!  "boxes":[0,1,214,2,2,88],                            callers first: see below
+//!  "boxes":[0,1,214,2,2,88],                           callers first: see below
 //!  "samples":216,"period":1000000}                     all of them, and the nanoseconds of one
 //! ```
 //!

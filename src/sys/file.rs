@@ -2,7 +2,7 @@
 //! read and never mapped, and below the target's root without a link that could lead out of there.
 
 use super::proc::{Path, READ, open};
-use super::walk::{self, LOOK};
+use super::walk::{self, Known, LOOK, known};
 use super::watch::watched;
 use crate::memory::{Addr, Memory, Miss};
 use crate::text::Decimal;
@@ -46,9 +46,12 @@ impl Open {
         })
     }
 
-    /// Opens what so far was only looked at: to open a device, or a file of some file systems, is to do something to it.
+    /// Opens what so far was only looked at: to open a device, or a file that the kernel makes up, is to do something to it.
+    /// Those take no room: who reads `/proc/kmsg` takes its messages from others, and a target can have it stand anywhere in
+    /// a mount namespace of its own. A file system in user space need not say what its files take.
     fn checked(pid: Pid, seen: OwnedFd) -> Result<Open, Errno> {
-        if walk::seen(&seen).0 != FileType::RegularFile {
+        let Known { mode, blocks, .. } = known(&seen, c"");
+        if FileType::from_raw_mode(mode) != FileType::RegularFile || blocks == 0 && !walk::is_served(&seen) {
             return Err(Errno::NODEV);
         }
         let number = Decimal::new(seen.as_raw_fd() as u64);
@@ -118,7 +121,8 @@ mod tests {
         assert_eq!(make("ln -s /dev/zero $1", "device"), Some(Errno::LOOP));
         assert_eq!(make("mkdir $1", "directory"), Some(Errno::NODEV));
         assert_eq!(make("ln -s /proc/self/exe $1", "magic"), Some(Errno::LOOP));
-        assert_eq!(make(": >$1", "file"), None);
+        assert_eq!(make(": >$1", "nothing"), Some(Errno::NODEV));
+        assert_eq!(make("seq 10000 >$1", "file"), None);
         std::fs::remove_dir_all(directory).unwrap();
     }
 
@@ -127,6 +131,7 @@ mod tests {
         let us = rustix::process::getpid();
         assert_eq!(Open::regular(us, &Path::from(b"/dev/zero")).err(), Some(Errno::NODEV));
         assert_eq!(Open::regular(us, &Path::from(b"/proc")).err(), Some(Errno::NODEV));
+        assert_eq!(Open::regular(us, &Path::from(b"/proc/self/maps")).err(), Some(Errno::NODEV));
         let file = Open::executable(us).expect("the test program");
         assert_eq!(file.word::<u32>(Addr(0)), Ok(u32::from_le_bytes(*b"\x7fELF")));
         assert!(file.word::<u8>(Addr(1 << 40)).is_err());

@@ -14,8 +14,9 @@ use rustix::process::geteuid;
 
 /// Parts that are gone along, those of links included: no path has as many, only links that lead to themselves.
 const MAX_PARTS: u32 = 4096;
-/// The type of a file system that is `/proc` (linux/magic.h).
+/// The type of a file system that is `/proc`, and of one in user space (linux/magic.h).
 const PROC_SUPER_MAGIC: i64 = 0x9fa0;
+const FUSE_SUPER_MAGIC: i64 = 0x6573_5546;
 /// How a file is opened that is only looked at.
 pub const LOOK: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 
@@ -38,6 +39,8 @@ pub struct Known {
     pub device: u64,
     pub mode: u32,
     pub owner: u32,
+    /// The room that it takes, in blocks.
+    pub blocks: u64,
 }
 
 /// What the kernel knows of the file at `path` in `directory`, of that itself where the path is empty; zeros where it says
@@ -52,6 +55,7 @@ pub fn known(directory: impl AsFd, path: &CStr) -> Known {
             device: u64::from(stat.stx_dev_major) << 32 | u64::from(stat.stx_dev_minor),
             mode: stat.stx_mode.into(),
             owner: stat.stx_uid,
+            blocks: stat.stx_blocks,
         },
         Err(Errno::NOSYS | Errno::PERM) => {
             statat(directory, path, AtFlags::EMPTY_PATH).map_or(Known::default(), |stat| Known {
@@ -59,6 +63,7 @@ pub fn known(directory: impl AsFd, path: &CStr) -> Known {
                 device: stat.st_dev,
                 mode: stat.st_mode,
                 owner: stat.st_uid,
+                blocks: stat.st_blocks as u64,
             })
         }
         Err(_) => Known::default(),
@@ -69,6 +74,11 @@ pub fn known(directory: impl AsFd, path: &CStr) -> Known {
 pub fn seen(file: &OwnedFd) -> (FileType, u32, u32) {
     let Known { mode, owner, .. } = known(file, c"");
     (FileType::from_raw_mode(mode), mode & 0o7777, owner)
+}
+
+/// Whether it is on a file system in user space.
+pub fn is_served(file: &OwnedFd) -> bool {
+    fstatfs(file).is_ok_and(|system| system.f_type == FUSE_SUPER_MAGIC)
 }
 
 /// Goes along `path`. Below a `root` no link is followed, and no `..` either. Else it begins where the kernel would, and

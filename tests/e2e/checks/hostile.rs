@@ -43,6 +43,11 @@ const LITTLE: u64 = 40 << 10;
 /// A read that takes longer is given up (`LOOKS` in src/sys/watch.rs).
 const PATIENCE: Duration = Duration::from_secs(4);
 
+/// What a library can become while it is mapped.
+type Put = fn(&Path) -> Checked;
+const REPLACED: [(&str, Put); 4] =
+    [("FIFO", put_fifo), ("device", put_device), ("link", put_link), ("file of the kernel", put_kernel_file)];
+
 pub fn run(setting: &Setting, score: &mut Score) -> Checked {
     let directory = Target::other("true", &[])?;
     let program = compile("hostile.c", &directory.file("hostile"), "-rdynamic")?;
@@ -57,9 +62,7 @@ pub fn run(setting: &Setting, score: &mut Score) -> Checked {
     score.enter("hostile: held up by others", held_up(setting, &program));
     let server = compile("silent.c", &directory.file("server"), "-s")?;
     score.enter("hostile: nobody serves its files", unserved(setting, &server));
-    for (name, put) in
-        [("FIFO", put_fifo as fn(&Path) -> Checked), ("device", put_device), ("link", put_link)]
-    {
+    for (name, put) in REPLACED {
         score.enter(&format!("hostile: its library is now a {name}"), replaced(setting, &stripped, put));
     }
     Ok(())
@@ -208,15 +211,12 @@ fn held_up(setting: &Setting, program: &Path) -> Checked {
     ensure(run.output().starts_with("hostile.py:main:6;hostile.py:victim:7 "), || run.describe())
 }
 
-/// A file system, as long as this lives.
-struct Served {
-    place: PathBuf,
-    _server: Target,
-}
+/// What is mounted there, if anything is, is not any more when this is dropped.
+struct Mounted(PathBuf);
 
-impl Drop for Served {
+impl Drop for Mounted {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.place).status();
+        let _ = Command::new("umount").arg("-l").arg(&self.0).stderr(std::process::Stdio::null()).status();
     }
 }
 
@@ -234,7 +234,7 @@ fn unserved(setting: &Setting, server: &Path) -> Checked {
     let stop = original.file("stop");
     let path = |path: &Path| path.display().to_string();
     let served = Target::other(server, &["ready", &path(&data), &path(&mounted), &path(&stop)])?;
-    let served = Served { place: mounted.clone(), _server: started(served)? };
+    let served = (Mounted(mounted.clone()), started(served)?);
     let python = deleted::moved(python, &data, &mounted);
     let mut target = Target::python(&python, "spin.py", &["0"])?;
     fs::write(&stop, "")?;
@@ -269,12 +269,20 @@ fn put_link(path: &Path) -> Checked {
     Ok(std::os::unix::fs::symlink("/etc/passwd", path)?)
 }
 
+/// Reading it would take messages from those who they are for.
+fn put_kernel_file(path: &Path) -> Checked {
+    fs::write(path, "")?;
+    let made = Command::new("mount").args(["--bind", "/proc/kmsg"]).arg(path).status()?;
+    if made.success() { Ok(()) } else { Err(Trouble::Skipped("nothing can be mounted here".into())) }
+}
+
 /// A library that says in its name what it is, but exports nothing, so that its file is looked for: and that is now
 /// something else. It is looked at, but not opened.
-fn replaced(setting: &Setting, program: &Path, put: fn(&Path) -> Checked) -> Checked {
+fn replaced(setting: &Setting, program: &Path, put: Put) -> Checked {
     let target = start(program, "library")?;
     let path = target.file("libpython3.13.so.1.0");
     fs::remove_file(&path)?;
+    let _mounted = Mounted(path.clone());
     put(&path)?;
     let trace = target.file("trace");
     let user = if target::status(std::process::id(), "Uid").is_some_and(|uid| uid.starts_with("0\t")) {
