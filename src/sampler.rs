@@ -15,6 +15,7 @@ mod history;
 mod lanes;
 mod look;
 mod stops;
+mod tids;
 
 use crate::cli::Mode;
 use crate::locate::Interpreter;
@@ -35,6 +36,7 @@ use history::{ACQUAINTED, History, Plan};
 pub use lanes::Lane;
 use look::{Look, Runners, calls_of};
 use rustix::process::Pid;
+use tids::Tids;
 
 /// After so long the threads of a sample that are left are given up, and looks to get acquainted: there is no end to what
 /// a target may have us read.
@@ -88,6 +90,7 @@ pub struct Sampler {
     called: Option<Pid>,
     /// The last `pthread_t` that the kernel's thread id was looked up for.
     native: Option<(u64, Pid)>,
+    tids: Tids,
     /// Samples in a row that gave nothing but failures, and how many there may be.
     fruitless: u32,
     patience: u32,
@@ -173,6 +176,7 @@ impl Sampler {
             strange: false,
             called: None,
             native: None,
+            tids: Tids::new(pid),
             fruitless: 0,
             patience: FRUITLESS,
             only: None,

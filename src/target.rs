@@ -169,14 +169,10 @@ fn works(remote: &Remote) -> bool {
     remote.read_ranges(&[Span { base: 1 << 62, len: 1 }], &mut [0]) == Err(Errno::FAULT)
 }
 
-/// The kernel's thread id of a `pthread_t`, where the C library keeps it: in glibc's `struct pthread` (nptl/descr.h) or
-/// in musl's (src/internal/pthread_impl.h). Which of both is told by which is a thread of the process.
-pub fn native_id(remote: &Remote, pid: Pid, pthread: u64) -> Option<Pid> {
-    const PLACES: [u64; 2] = [720, 48];
-    PLACES.into_iter().find_map(|place| {
-        let tid = remote.word::<u32>(Addr(pthread).plus(place)).ok()?;
-        is_thread(pid, tid)
-    })
+/// What may be the kernel's thread id of a `pthread_t`, where the C library keeps it: in glibc's `struct pthread`
+/// (nptl/descr.h) or in musl's (src/internal/pthread_impl.h). Which of both is told by which is a thread of the process.
+pub fn native_ids(remote: &Remote, pthread: u64) -> [u32; 2] {
+    [720, 48].map(|place| remote.word::<u32>(Addr(pthread).plus(place)).unwrap_or(0))
 }
 
 /// `tid`, if it is a thread of `pid`.

@@ -115,12 +115,13 @@ impl Sampler {
         self.prefetch.enter(thread.state, Moment::First);
         let memory = self.prefetch.with(Sight::Once);
         // Before 3.13 a sub-interpreter's thread state has the id of the thread that made it.
-        if let Some(native) = fields.native.filter(|_| thread.in_main || fields.native_is_own) {
-            let tid = memory.load(thread.state, native).ok()?;
-            return Pid::from_raw(tid.try_into().ok()?);
+        let field = fields.native.filter(|_| thread.in_main || fields.native_is_own);
+        let said = field.and_then(|native| memory.load(thread.state, native).ok());
+        if let Some(tid) = said.and_then(|tid| self.tids.find(&[u32::try_from(tid).ok()?])) {
+            return Some(tid);
         }
         let pthread = self.ident(thread)?;
         let known = self.native.filter(|(known, _)| *known == pthread).map(|(_, tid)| tid);
-        known.or_else(|| target::native_id(self.remote(), self.pid, pthread))
+        known.or_else(|| self.tids.find(&target::native_ids(self.remote(), pthread)))
     }
 }

@@ -19,6 +19,7 @@ mod leaderless;
 mod longtable;
 mod many;
 mod mixed;
+mod numbered;
 mod output;
 mod passed_on;
 mod renamed;
@@ -85,6 +86,7 @@ pub const GROUPS: [Group; 28] = [
     Group { name: "ending", run: ending::run, on: Extent::EachBuild },
     Group { name: "becoming", run: becoming::run, on: Extent::FewVersions },
     Group { name: "passed on", run: passed_on::run, on: Extent::FewVersions },
+    Group { name: "numbered", run: numbered::run, on: Extent::FewVersions },
     Group { name: "leaderless", run: leaderless::run, on: Extent::FewVersions },
     Group { name: "signals", run: ending::signals, on: Extent::One },
     Group { name: "denied", run: denied::run, on: Extent::One },
