@@ -1,5 +1,7 @@
 # -*- coding: utf-8 -*-
-"""blocked.py TRUTH [CASE...]: threads that wait in stacks of all kinds, or of these, and the truth about them in a file.
+"""blocked.py TRUTH [CASE... | FIRST STEP]: threads that wait in stacks of all kinds, and the truth about them in a file.
+
+Of all kinds, or of these, or of those from number FIRST on in steps of STEP.
 
 The truth comes from sys._current_frames(), taken when nothing moves any more. A sub-interpreter cannot be seen
 that way and tells its own stack. A line of the file is one of
@@ -142,7 +144,7 @@ def tell(truth):
     me = threading.current_thread().ident
     apart.add(me)
     lines = ['other %d' % me]
-    if since(3, 8) and interpreters() and not errors and not chosen:
+    if since(3, 8) and interpreters() and not errors and (not chosen or chosen[0].isdigit()):
         lines += subinterpreters(truth)
     natives, names = native_ids(), {thread.ident: thread.name for thread in threading.enumerate()}
     for ident, frame in standing_still().items():
@@ -168,9 +170,13 @@ def interrupted(n):
 def main():
     threading.stack_size(64 * 1024 * 1024)
     sys.setrecursionlimit(5000)
-    for case in waiting.cases:
-        if not chosen or case.__name__ in chosen:
-            start(case, next(waiting.ways))
+    cases = waiting.cases
+    if chosen and chosen[0].isdigit():
+        cases = cases[int(chosen[0])::int(chosen[1])]
+    elif chosen:
+        cases = [case for case in cases if case.__name__ in chosen]
+    for case in cases:
+        start(case, next(waiting.ways))
     teller = threading.Thread(target=tell, args=(sys.argv[1],))
     teller.daemon = True
     teller.start()

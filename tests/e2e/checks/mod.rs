@@ -64,7 +64,7 @@ pub enum Extent {
 }
 
 /// All groups, in the order in which they run.
-pub const GROUPS: [Group; 28] = [
+pub const GROUPS: [Group; 29] = [
     Group { name: "blocked", run: blocked::run, on: Extent::Every },
     Group { name: "each way", run: ways::quick, on: Extent::Every },
     Group { name: "ways", run: ways::run, on: Extent::FewVersions },
