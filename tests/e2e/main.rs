@@ -6,8 +6,8 @@
 //! ```
 //!
 //! `PYFLAME_PYTHONS_LIST` names a list of interpreters (see `interpreters`), `PYFLAME_EXE` another executable,
-//! `PYFLAME_TEST_FULL=1` takes 100,000 samples where it matters, `PYFLAME_TEST_JOBS` says how many interpreters are
-//! tested at a time. The last lines are a row for each interpreter and the sums; the exit status is 1 if any check
+//! `PYFLAME_TEST_FULL=1` takes 100,000 samples where it matters, `PYFLAME_TEST_JOBS` says how many groups run at a
+//! time. The last lines are a row for each interpreter, the slowest groups and the sums; the exit status is 1 if any check
 //! failed. The truth always comes from inside the target, never from code that reads memory as the profiler does.
 
 mod checks;
@@ -26,7 +26,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use std::{env, thread};
 use verdict::{Score, Trouble};
 
@@ -50,18 +50,30 @@ fn main() -> ExitCode {
     report(&entries, &run_all(&entries, &groups))
 }
 
-/// Runs the groups on each interpreter, several interpreters at a time.
+/// A group on an interpreter, by their numbers, with what it came to.
+type Scores = BTreeMap<(usize, usize), Score>;
+
+/// Runs the groups on each interpreter, several of them at a time: one that has more to do than others keeps nobody waiting.
 fn run_all(entries: &[&Entry], groups: &[&Group]) -> Vec<Score> {
     let profiler = Profiler::find();
+    let chosen = |at| groups_for(at, entries, groups, &profiler);
+    let work: Vec<Vec<&Group>> = (0..entries.len()).map(chosen).collect();
+    let units =
+        || work.iter().enumerate().flat_map(|(at, groups)| (0..groups.len().max(1)).map(move |n| (at, n)));
+    let units: Vec<(usize, usize)> = units().collect();
     let next = AtomicUsize::new(0);
-    let scores = Mutex::new(BTreeMap::new());
+    let scores: Mutex<Scores> = Mutex::default();
     let work = || {
-        while let at = next.fetch_add(1, Ordering::Relaxed)
-            && let Some(entry) = entries.get(at)
+        while let Some(&(at, number)) = units.get(next.fetch_add(1, Ordering::Relaxed))
+            && let (Some(entry), Some(groups)) = (entries.get(at), work.get(at))
         {
-            let groups = groups_for(at, entries, groups, &profiler);
-            let score = run(entry, &groups, &profiler);
-            scores.lock().unwrap_or_else(PoisonError::into_inner).insert(at, score);
+            let score = run(entry, groups.get(number).copied(), &profiler);
+            let mut scores = scores.lock().unwrap_or_else(PoisonError::into_inner);
+            scores.insert((at, number), score);
+            let parts: Vec<&Score> = scores.range((at, 0)..(at + 1, 0)).map(|(_, part)| part).collect();
+            if parts.len() == groups.len().max(1) {
+                print_remarks(entry, &Score::sum(&parts));
+            }
         }
     };
     thread::scope(|scope| {
@@ -69,7 +81,9 @@ fn run_all(entries: &[&Entry], groups: &[&Group]) -> Vec<Score> {
             scope.spawn(work);
         }
     });
-    scores.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
+    let scores = scores.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let parts = |at| scores.range((at, 0)..(at + 1, 0)).map(|(_, part)| part).collect::<Vec<_>>();
+    (0..entries.len()).map(|at| Score::sum(&parts(at))).collect()
 }
 
 /// Those of the groups that are to run on interpreter number `at`.
@@ -110,35 +124,33 @@ fn full() -> bool {
     env::var_os("PYFLAME_TEST_FULL").is_some_and(|value| value != "0")
 }
 
-/// How many interpreters are tested at a time: each keeps one processor busy with its target.
+/// How many groups run at a time: each keeps one processor busy with its target.
 fn jobs() -> usize {
     let asked = env::var("PYFLAME_TEST_JOBS").ok().and_then(|jobs| jobs.parse().ok());
     asked.unwrap_or_else(|| thread::available_parallelism().map_or(2, usize::from).min(4))
 }
 
-/// Runs the groups on one interpreter and prints what did not pass.
-fn run(entry: &Entry, groups: &[&Group], profiler: &Profiler) -> Score {
+/// Runs a group on an interpreter, if it is to be had and there is any.
+fn run(entry: &Entry, group: Option<&Group>, profiler: &Profiler) -> Score {
     let start = Instant::now();
     let mut score = Score::default();
-    match &entry.python {
-        Err(why) => score.enter("interpreter", Err(Trouble::Skipped(why.clone()))),
-        Ok(python) => {
+    match (&entry.python, group) {
+        (Err(why), _) => score.enter("interpreter", Err(Trouble::Skipped(why.clone()))),
+        (Ok(_), None) => {}
+        (Ok(python), Some(group)) => {
             let setting = Setting { python, profiler, full: full() };
-            for group in groups {
-                let (mut number, mut last) = (1, once(group, &setting));
-                while last.failed > 0 && number < TRIES && !last.is_wrong() {
-                    println!("{}: again, since {}", entry.label, last.remarks.join("; "));
-                    (number, last) = (number + 1, once(group, &setting));
-                }
-                if number > 1 && last.failed == 0 {
-                    score.remarks.push(format!("{}: passed at try {number}", group.name));
-                }
-                score.add(&last);
-                score.remarks.extend(last.remarks);
+            let (mut number, mut last) = (1, once(group, &setting));
+            while last.failed > 0 && number < TRIES && !last.is_wrong() {
+                println!("{}: again, since {}", entry.label, last.remarks.join("; "));
+                (number, last) = (number + 1, once(group, &setting));
             }
+            if number > 1 && last.failed == 0 {
+                score.remarks.push(format!("{}: passed at try {number}", group.name));
+            }
+            score.add(&last);
+            score.took.push((group.name, start.elapsed()));
         }
     }
-    print_remarks(entry, &score, start);
     score
 }
 
@@ -153,8 +165,9 @@ fn once(group: &Group, setting: &Setting) -> Score {
 }
 
 /// One write for each interpreter, since several are at work.
-fn print_remarks(entry: &Entry, score: &Score, start: Instant) {
-    let mut text = format!("{}: {:.1} s\n", entry.label, start.elapsed().as_secs_f64());
+fn print_remarks(entry: &Entry, score: &Score) {
+    let took: Duration = score.took.iter().map(|(_, took)| *took).sum();
+    let mut text = format!("{}: {:.1} s\n", entry.label, took.as_secs_f64());
     for remark in &score.remarks {
         text += &format!("  {}: {}\n", entry.label, remark.trim_end().replace('\n', "\n    "));
     }
@@ -176,6 +189,24 @@ fn report(entries: &[&Entry], scores: &[Score]) -> ExitCode {
         println!("{:wide$}  {:broad$}  {passed:6} {failed:6} {skipped:7}", entry.label, entry.linkage);
         sum.add(score);
     }
+    print_slowest(&sum);
     println!("{} passed, {} failed, {} skipped", sum.passed, sum.failed, sum.skipped);
     if sum.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// So many groups are named as the slowest.
+const SLOWEST: usize = 10;
+
+/// The groups that took the longest: seconds in all, and on how many interpreters.
+fn print_slowest(sum: &Score) {
+    let mut groups: BTreeMap<&str, (Duration, usize)> = BTreeMap::new();
+    for (name, took) in &sum.took {
+        let sum = groups.entry(name).or_default();
+        *sum = (sum.0 + *took, sum.1 + 1);
+    }
+    let mut groups: Vec<_> = groups.into_iter().collect();
+    groups.sort_by_key(|(_, (took, _))| std::cmp::Reverse(*took));
+    let slowest = groups.iter().take(SLOWEST);
+    let words = slowest.map(|(name, (took, count))| format!("{name} {:.0} s on {count}", took.as_secs_f64()));
+    println!("slowest: {}", words.collect::<Vec<_>>().join(", "));
 }

@@ -1,6 +1,7 @@
 //! What became of a check, and the score of one interpreter.
 
 use std::io;
+use std::time::Duration;
 
 /// Why a check did not pass.
 pub enum Trouble {
@@ -48,6 +49,8 @@ pub struct Score {
     pub skipped: usize,
     /// A paragraph for each check that did not pass.
     pub remarks: Vec<String>,
+    /// How long each group took.
+    pub took: Vec<(&'static str, Duration)>,
 }
 
 /// More than this of a failure's words is not printed.
@@ -80,5 +83,14 @@ impl Score {
         self.passed += other.passed;
         self.failed += other.failed;
         self.skipped += other.skipped;
+        self.remarks.extend_from_slice(&other.remarks);
+        self.took.extend_from_slice(&other.took);
+    }
+
+    /// What several scores hold.
+    pub fn sum(parts: &[&Score]) -> Score {
+        let mut sum = Score::default();
+        parts.iter().for_each(|part| sum.add(part));
+        sum
     }
 }

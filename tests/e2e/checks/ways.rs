@@ -108,8 +108,8 @@ pub fn peek(setting: &Setting, score: &mut Score) -> Checked {
     inner.enter("never with --nonblocking", nonblocking(&confined));
     inner.enter("--check", check(&confined));
     inner.enter("no way is left", nothing_left(setting));
+    inner.remarks.iter_mut().for_each(|remark| *remark = remark.replacen(' ', " peek: ", 1));
     score.add(&inner);
-    score.remarks.extend(inner.remarks.iter().map(|remark| remark.replacen(' ', " peek: ", 1)));
     Ok(())
 }
 
