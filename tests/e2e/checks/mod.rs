@@ -23,6 +23,7 @@ mod numbered;
 mod output;
 mod passed_on;
 mod renamed;
+mod servers;
 mod shares;
 mod spin;
 mod truth;
@@ -80,6 +81,7 @@ pub const GROUPS: [Group; 29] = [
     Group { name: "formats", run: formats::run, on: Extent::FewVersions },
     Group { name: "peek", run: ways::peek, on: Extent::FewVersions },
     Group { name: "children", run: children::run, on: Extent::FewVersions },
+    Group { name: "servers", run: servers::run, on: Extent::FewVersions },
     Group { name: "command", run: command::run, on: Extent::FewVersions },
     Group { name: "closing", run: closing::run, on: Extent::FewVersions },
     Group { name: "check", run: check::run, on: Extent::FewVersions },
