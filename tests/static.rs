@@ -119,7 +119,7 @@ fn nothing_in_it_is_writable_and_executable() {
 }
 
 /// System calls that may be in it, by their numbers on x86_64 (asm/unistd_64.h): none writes to another process.
-const CALLS: [u64; 36] = [
+const CALLS: [u64; 37] = [
     0,   // read
     1,   // write
     3,   // close
@@ -155,6 +155,7 @@ const CALLS: [u64; 36] = [
     293, // pipe2
     310, // process_vm_readv
     312, // kcmp
+    332, // statx
     434, // pidfd_open
 ];
 

@@ -65,7 +65,7 @@ pub enum Extent {
 }
 
 /// All groups, in the order in which they run.
-pub const GROUPS: [Group; 29] = [
+pub const GROUPS: [Group; 30] = [
     Group { name: "blocked", run: blocked::run, on: Extent::Every },
     Group { name: "each way", run: ways::quick, on: Extent::Every },
     Group { name: "ways", run: ways::run, on: Extent::FewVersions },
