@@ -46,6 +46,7 @@ fn start_without(setting: &Setting, errno: Option<&str>, words: &str) -> Result<
     let started = Instant::now();
     while is_it()? != setting.profiler.path.canonicalize()? {
         ensure(started.elapsed() < Duration::from_secs(20), || "the profiler is not started".into())?;
+        thread::sleep(Duration::from_millis(1));
     }
     thread::sleep(Duration::from_millis(300));
     let descriptors = fs::read_dir(format!("/proc/{}/fd", running.pid()))?.flatten();

@@ -7,6 +7,7 @@ use crate::verdict::{Checked, Score, Trouble, ensure};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 /// Runs a command as a user who may do nothing, and owns nothing but what `guest.py` has become.
 const AS_USER: &str = "setpriv --reuid=65534 --regid=65534 --clear-groups";
@@ -72,7 +73,11 @@ const SERVED: [(&str, &str, &str, &str); 10] = [
     ),
 ];
 
+/// For one at a time: what is denied to all by Yama would be denied to the others, too.
+static ALONE: Mutex<()> = Mutex::new(());
+
 pub fn run(setting: &Setting, score: &mut Score) -> Checked {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     if target::status(std::process::id(), "Uid").is_none_or(|uid| !uid.starts_with("0\t")) {
         return Err(Trouble::Skipped("only root can make others be denied".into()));
     }

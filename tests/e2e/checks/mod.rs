@@ -90,12 +90,12 @@ pub const GROUPS: [Group; 30] = [
     Group { name: "passed on", run: passed_on::run, on: Extent::FewVersions },
     Group { name: "numbered", run: numbered::run, on: Extent::FewVersions },
     Group { name: "leaderless", run: leaderless::run, on: Extent::FewVersions },
-    Group { name: "signals", run: ending::signals, on: Extent::One },
-    Group { name: "denied", run: denied::run, on: Extent::One },
+    Group { name: "signals", run: ending::signals, on: Extent::FewVersions },
+    Group { name: "denied", run: denied::run, on: Extent::FewVersions },
     Group { name: "hostile", run: hostile::run, on: Extent::One },
     Group { name: "hands", run: hands::run, on: Extent::One },
     Group { name: "output", run: output::run, on: Extent::One },
-    Group { name: "contract", run: contract::run, on: Extent::One },
+    Group { name: "contract", run: contract::run, on: Extent::FewVersions },
 ];
 
 impl Setting<'_> {
