@@ -1,12 +1,13 @@
 """churn.py READY KIND LOOPS: functions that are made, called and freed without end, so that addresses are used again.
 
-Each loops 2 * LOOPS times. READY is written after a while, and says which share of the time is spent in them.
+Each loops 2 * LOOPS times. At the Nth SIGUSR1 it writes READY.N: the time spent in them, and that of the process.
 
 The number of a function is in its file's name, in its own, and decides its line: number 1234567 stands at line
 FIRST + 1234567 % SPAN of its file. All names are of one length. KIND says what differs from one to the next:
 file, function and line (`files`), function and line (`names`), or all three in copies of one code object (`copies`).
 READY holds `skip REASON` where this Python cannot do it.
 """
+import signal
 import sys
 import time
 import types
@@ -17,8 +18,8 @@ FIRST, SPAN = 5, 97
 
 
 LOOPS = 400
-# Of the processor: what a busy machine takes away is nobody's.
-clock = getattr(time, 'process_time', None) or time.clock
+# One that makes no system call: in those a busy machine takes the processor away, and would show them as long.
+clock = getattr(time, 'perf_counter', time.time)
 
 
 def busy():
@@ -68,16 +69,17 @@ def cost():
     return (clock() - start) / 2000
 
 
-def share(make):
-    """Of 1,000, how many parts of the time are spent in the functions themselves."""
-    each, number, inside, start = cost(), 0, 0, clock()
-    while clock() < start + 0.5:
-        number += 1
-        function = make(number)
-        before = clock()
-        function()
-        inside += clock() - before
-    return int(1000 * (inside - number * each) / (clock() - start - 3 * number * each))
+class Spent(object):
+    """Time, since the start, of the process and of that in functions that come and go; each SIGUSR1 has it told."""
+
+    def __init__(self, path):
+        self.path, self.told, self.cost, self.count, self.inside = path, 0, cost(), 0, 0
+        signal.signal(signal.SIGUSR1, self.tell)
+
+    def tell(self, *_):
+        self.told += 1
+        inside = self.inside - self.count * self.cost
+        report.write('%s.%d' % (self.path, self.told), ['%.6f %.6f' % (inside, clock())])
 
 
 def main(path, kind, loops):
@@ -86,11 +88,15 @@ def main(path, kind, loops):
     make = {'files': files, 'names': names, 'copies': copies}[kind]
     if kind == 'copies' and not hasattr(template.__code__, 'replace'):
         return report.write(path, ['skip no code.replace()'])
-    report.write(path, ['span %d %d %d' % (FIRST, SPAN, share(make))])
-    number = 0
+    spent, number = Spent(path), 0
+    report.write(path, ['span %d %d' % (FIRST, SPAN)])
     while True:
         number = (number + 1) % 10000000
-        make(number)()
+        function = make(number)
+        before = clock()
+        function()
+        spent.inside += clock() - before
+        spent.count += 1
 
 
 if __name__ == '__main__':

@@ -2,6 +2,7 @@
 
 use super::{Sampling, Setting};
 use crate::stacks::{Folded, Frame};
+use crate::target::Target;
 use crate::verdict::{Checked, Score, Trouble, ensure};
 use std::collections::HashSet;
 
@@ -28,34 +29,51 @@ fn sample(setting: &Setting, kind: &str) -> Checked {
         // Oftener, and the stops would show: what has to be brought back into the caches takes longer.
         let (quick, period) = if mode == "--nonblocking" { (5000, 0.0001) } else { (1500, 0.001) };
         let sampling = Sampling { period, ..setting.samples(quick, 100_000) };
+        let before = spent(&target, "ready.1")?;
         let folded = setting.gather(&target, mode, sampling)?;
+        let after = spent(&target, "ready.2")?;
         rule.holds_for(&folded, mode)?;
         if mode != "--nonblocking" {
-            rule.shares(&folded, mode)?;
+            shares(&folded, mode, (after.0 - before.0) / (after.1 - before.1))?;
         }
         target.undisturbed()?;
     }
     Ok(())
 }
 
+/// What the target has spent so far, in seconds: in functions that come and go, and in all.
+fn spent(target: &Target, file: &str) -> Result<(f64, f64), Trouble> {
+    target.signal("USR1")?;
+    let text = target.wait_for(file)?;
+    let numbers: Vec<f64> = text.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    let [inside, all] = numbers[..] else { return Err(format!("the target has spent {text:?}").into()) };
+    Ok((inside, all))
+}
+
+/// Whether as many samples are in the functions as there is time spent in them meanwhile, by the target's own account.
+fn shares(folded: &Folded, mode: &str, inside: f64) -> Checked {
+    let known = (1000.0 * inside) as u32;
+    let samples = folded.with(|frame| number(frame.name(), "f", "").is_some());
+    let share = (1000 * samples / folded.samples().max(1)) as u32;
+    ensure(share.abs_diff(known) <= TOLERANCE, || {
+        format!("{mode}: {share} of 1,000 samples in the functions, {known} of the time")
+    })
+}
+
 /// How the line of a function follows from its number.
 struct Rule {
     first: u32,
     span: u32,
-    /// Parts of the time, of 1,000, that are spent in functions that come and go.
-    inside: u32,
 }
 
-/// By so much, in parts of 1,000, that share may be missed: it was measured by the target itself, before.
+/// By so much, in parts of 1,000, that share may be missed.
 const TOLERANCE: u32 = 80;
 
 impl Rule {
     fn parse(text: &str) -> Result<Rule, Trouble> {
         let numbers: Vec<u32> = text.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-        let [first, span, inside] = numbers[..] else {
-            return Err(format!("the target says {text:?}").into());
-        };
-        Ok(Rule { first, span, inside })
+        let [first, span] = numbers[..] else { return Err(format!("the target says {text:?}").into()) };
+        Ok(Rule { first, span })
     }
 
     fn holds_for(&self, folded: &Folded, mode: &str) -> Checked {
@@ -66,15 +84,6 @@ impl Rule {
         })?;
         let seen = frames.iter().filter(|frame| number(frame.name(), "f", "").is_some()).count();
         ensure(seen >= 20, || format!("{mode}: only {seen} of the functions were seen"))
-    }
-
-    /// Whether as many samples are in the functions as there is time spent in them.
-    fn shares(&self, folded: &Folded, mode: &str) -> Checked {
-        let inside = folded.with(|frame| number(frame.name(), "f", "").is_some());
-        let share = (1000 * inside / folded.samples().max(1)) as u32;
-        ensure(share.abs_diff(self.inside) <= TOLERANCE, || {
-            format!("{mode}: {share} of 1,000 samples in the functions, {} of the time", self.inside)
-        })
     }
 
     /// Whether file, function and line of a frame belong together.
