@@ -221,6 +221,19 @@ impl Sink for Text {
     }
 }
 
+#[test]
+fn the_name_of_a_tracer_is_nothing_that_a_terminal_obeys() {
+    let shown = |comm: &[u8]| {
+        let mut text = Text::default();
+        words::put_name(comm, &mut text);
+        String::from_utf8(text.0).unwrap()
+    };
+    assert_eq!(shown(b"strace\n\0\0\0\0\0\0\0\0\0"), "strace");
+    assert_eq!(shown(b"a\x1b[2J\n\xc2\x9b\x9b\x7f\n\0\0\0"), r"a\x1b[2J\n\u009b\x9b\x7f");
+    assert_eq!(shown(b"fifteen letters\n"), "fifteen letters");
+    assert_eq!(shown(&[0; 16]), "");
+}
+
 fn said(cause: Cause, contained: bool) -> String {
     let mut text = Text::default();
     let theirs = status([1, 33, 1], [2, 44, 2], 0, std::process::id().into());

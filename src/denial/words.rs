@@ -2,6 +2,7 @@
 
 use super::facts::name;
 use super::{Cause, Facts, GROUPS, USERS};
+use crate::report::escape::{self, Notation};
 use crate::report::{Sink, put_number};
 
 /// A line for each cause, in their order. A digit behind `%` says which number; `@` is the name of the tracer. At the end
@@ -36,7 +37,7 @@ pub(super) fn put(cause: Cause, facts: &impl Facts, out: &mut dyn Sink) {
         match byte {
             _ if lines > 0 => lines -= u8::from(byte == b'\n'),
             b'%' => put_number(number(facts, bytes.next()), out),
-            b'@' => out.put(name(facts.tracer()).split(|&b| b < b' ').next().unwrap_or_default()),
+            b'@' => put_name(&name(facts.tracer()), out),
             b'+' | b'&' if contained => out.put(IN_CONTAINER),
             b'+' => out.put(b": it takes CAP_SYS_PTRACE (sudo)"),
             b'*' if contained => out.put(ABSENT_IN_CONTAINER),
@@ -45,6 +46,12 @@ pub(super) fn put(cause: Cause, facts: &impl Facts, out: &mut dyn Sink) {
             _ => out.put(&[byte]),
         }
     }
+}
+
+/// What `comm` holds, and zeros behind it: a newline ends it, others and what a terminal obeys can be in it.
+pub(super) fn put_name(comm: &[u8], out: &mut dyn Sink) {
+    let name = comm.split(|&byte| byte == 0).next().unwrap_or_default();
+    escape::put(out, Notation::FoldedFile, name.strip_suffix(b"\n").unwrap_or(name));
 }
 
 /// What stands for `%0` to `%5`.
