@@ -27,6 +27,7 @@ use words::{complain, remark, say_written};
 pub fn run(process: &Process) -> i32 {
     clock::use_vdso(process.vdso());
     sys::seal();
+    sys::occupy();
     let arg = |i| process.arg(i).map(core::ffi::CStr::to_bytes);
     let result = cli::parse(&arg).and_then(|options| act(process, &options));
     result.unwrap_or_else(|error| {

@@ -20,7 +20,8 @@ pub mod state;
 pub mod walk;
 pub mod watch;
 
-use rustix::fd::BorrowedFd;
+use rustix::fd::{AsRawFd as _, BorrowedFd, IntoRawFd as _};
+use rustix::fs::{CWD, Mode, openat};
 use rustix::mm::{MprotectFlags, mprotect};
 
 /// Whether this program, and so every process that it can look at, is one for 64-bit ARM.
@@ -54,9 +55,20 @@ pub fn seal() {
     let _ = unsafe { mprotect(start as *mut _, end - start, MprotectFlags::READ) };
 }
 
+/// Takes the places of standard streams that are closed: else the next file that is opened would stand there, and be
+/// written to as if it were one. What stands there now cannot be read or written, and is closed in a command that we start.
+pub fn occupy() {
+    while let Ok(place) = openat(CWD, c"/", walk::LOOK, Mode::empty()) {
+        if place.as_raw_fd() > 2 {
+            return;
+        }
+        let _ = place.into_raw_fd(); // stays open
+    }
+}
+
 /// Standard output.
 pub fn stdout() -> BorrowedFd<'static> {
-    // SAFETY: this program never closes descriptor 1; if it was closed at the start, writes fail with EBADF.
+    // SAFETY: this program never closes descriptor 1; if it was closed at the start, writes fail with EBADF (`occupy`).
     unsafe { BorrowedFd::borrow_raw(1) }
 }
 

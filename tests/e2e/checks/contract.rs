@@ -15,7 +15,7 @@ const AT_ONCE: Duration = Duration::from_millis(100);
 /// A check that needs a computing target.
 type OnTarget = fn(&Setting, &Target) -> Checked;
 
-const ON_TARGET: [(&str, OnTarget); 13] = [
+const ON_TARGET: [(&str, OnTarget); 14] = [
     ("one sample", one_sample),
     ("units of time", units),
     ("no line numbers", no_line_numbers),
@@ -27,6 +27,7 @@ const ON_TARGET: [(&str, OnTarget); 13] = [
     ("output that cannot be opened", unwritable),
     ("output to a full disk", full_disk),
     ("output to a closed pipe", closed_pipe),
+    ("all streams are closed", closed_streams),
     ("output is sorted", sorted),
     ("refused words beside a good process", refused_beside),
 ];
@@ -271,6 +272,15 @@ fn closed_pipe(setting: &Setting, target: &Target) -> Checked {
     }
     let closed = setting.profiler.shell(&format!("exec \"$PYFLAME\" -s 0.05 {pid} >&-"))?;
     closed.has_refused("")
+}
+
+/// What belongs on a closed stream does not get into the file that was opened next.
+fn closed_streams(setting: &Setting, target: &Target) -> Checked {
+    let (pid, path) = (target.pid(), target.file("all-closed"));
+    let script = format!("exec \"$PYFLAME\" -V -s 0.05 -o {} {pid} <&- >&- 2>&-", path.display());
+    let run = setting.profiler.shell(&script)?;
+    let text = std::fs::read_to_string(&path)?;
+    ensure(run.status.success() && !text.contains("pyflame: ") && text.contains(".py:"), || text)
 }
 
 fn sorted(setting: &Setting, target: &Target) -> Checked {
