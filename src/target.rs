@@ -8,7 +8,8 @@ use crate::sys::proc::{self, Path, READ, read_of};
 use crate::sys::ptrace;
 use crate::sys::remote::{Remote, Way};
 use crate::sys::stat::{Stat, behind_name};
-use rustix::fs::readlinkat_raw;
+use crate::sys::walk::known;
+use rustix::fs::{CWD, readlinkat_raw};
 use rustix::io::Errno;
 use rustix::process::Pid;
 
@@ -177,8 +178,8 @@ pub fn native_ids(remote: &Remote, pthread: u64) -> [u32; 2] {
 
 /// `tid`, if it is a thread of `pid`.
 pub fn is_thread(pid: Pid, tid: u32) -> Option<Pid> {
-    proc::open(&Path::of_thread(pid, tid, b"stat"), READ).ok()?;
-    Pid::from_raw(tid as i32)
+    let exists = known(CWD, Path::of_thread(pid, tid, b"stat").c_str()).inode != 0;
+    Pid::from_raw(tid as i32).filter(|_| exists)
 }
 
 /// Whether thread `tid` runs or is ready to.

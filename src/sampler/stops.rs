@@ -122,6 +122,9 @@ impl Sampler {
         }
         let pthread = self.ident(thread)?;
         let known = self.native.filter(|(known, _)| *known == pthread).map(|(_, tid)| tid);
+        // It may have ended, and the next thread of the process have its pthread_t, and some other process its number.
+        let known =
+            known.filter(|tid| target::is_thread(self.pid, tid.as_raw_nonzero().get() as u32).is_some());
         known.or_else(|| self.tids.find(&target::native_ids(self.remote(), pthread)))
     }
 }

@@ -1,4 +1,4 @@
-/* hostile READY MODE [FILE]: looks like CPython 3.13 and means no good. Exports `_PyRuntime` with a table of offsets as
+/* hostile READY MODE [FILE|PID]: looks like CPython 3.13 and means no good. Exports `_PyRuntime` with a table of offsets as
  * Include/internal/pycore_debug_offsets.h has it, but with structs of its own. Writes READY when all is in place.
  *
  *   plain         as it should be: `victim` in `hostile.py` at line 7, else the other modes would prove nothing
@@ -12,6 +12,7 @@
  *   silent        a name on a page that userfaultfd(2) has to provide, and does not
  *   later         half a second of good behaviour, then the innermost frame is on such a page
  *   unserved      a name on a page of FILE, which is on a file system that does not answer (silent.c)
+ *   stranger      says that its thread is PID, which is somebody else
  *   many          a new function with a name of 60,000 bytes every few microseconds
  *   escapes       names of what terminals and formats take for something else
  *   changing      pointers that change all the time
@@ -245,6 +246,8 @@ int main(int count, char **arguments)
         codes[1].name = split(mode[0], count > 3 ? arguments[3] : NULL);
     if (!strcmp(mode, "library"))
         map_library();
+    if (!strcmp(mode, "stranger"))
+        threads[0].native = strtoull(arguments[3], NULL, 10);
     if (!strcmp(mode, "mappings"))
         many_mappings();
     if (!strcmp(mode, "many") || !strcmp(mode, "escapes") || !strcmp(mode, "changing"))

@@ -60,6 +60,7 @@ pub fn run(setting: &Setting, score: &mut Score) -> Checked {
     score.enter("hostile: silent", silent(setting, &program));
     score.enter("hostile: later silent", silent_later(setting, &program));
     score.enter("hostile: held up by others", held_up(setting, &program));
+    score.enter("hostile: says that it is another", stranger(setting, &program));
     let server = compile("silent.c", &directory.file("server"), "-s")?;
     score.enter("hostile: nobody serves its files", unserved(setting, &server));
     for (name, put) in REPLACED {
@@ -209,6 +210,21 @@ fn held_up(setting: &Setting, program: &Path) -> Checked {
     let run = stopped.finish()?;
     run.has_succeeded()?;
     ensure(run.output().starts_with("hostile.py:main:6;hostile.py:victim:7 "), || run.describe())
+}
+
+/// No thread is stopped because a process says that it is one of its own.
+fn stranger(setting: &Setting, program: &Path) -> Checked {
+    let other = Target::other("sleep", &["1000"])?;
+    let target = started(Target::other(program, &["ready", "stranger", &other.pid().to_string()])?)?;
+    let command = "exec strace -e trace=ptrace -o";
+    let trace = target.file("trace");
+    let options = format!("-V --blocking -s 0.2 {}", target.pid());
+    let run = setting.profiler.shell(&format!("{command} {} $PYFLAME {options}", trace.display()))?;
+    if run.status.code() == Some(127) {
+        return Err(Trouble::Skipped("no strace".into()));
+    }
+    let trace = fs::read_to_string(trace)?;
+    ensure(run.status.success() && !trace.contains(&format!(", {},", other.pid())), || trace)
 }
 
 /// What is mounted there, if anything is, is not any more when this is dropped.
