@@ -23,6 +23,7 @@ use crate::report::json::{put_field, put_string, separate};
 use crate::report::{Sink, put_number, put_version};
 use crate::sampler::Sampler;
 use crate::sys::proc::read_of;
+use crate::sys::stat::Stat;
 use crate::target::state;
 use rustix::process::Pid;
 
@@ -75,7 +76,7 @@ impl<'a> Dump<'a> {
     }
 
     /// Writes all threads of a process that have frames, the newest first. `title`: what it is called, to be shown if
-    /// `is_titled`. False when they could not be listed.
+    /// `is_titled`. False when they could not be listed, or were gone before they were looked at.
     pub fn put(
         &mut self,
         title: &[u8],
@@ -100,7 +101,9 @@ impl<'a> Dump<'a> {
                 self.out.put(b"\n");
             }
         }
+        let mut lost = false;
         let listed = sampler.each_thread(profile, &mut |sampler, profile, index, proven| {
+            lost |= !proven;
             if !proven || sampler.frames().next().is_some() {
                 self.put_thread(sampler, profile, index, proven);
             }
@@ -108,22 +111,27 @@ impl<'a> Dump<'a> {
         if self.style == Style::Json {
             self.out.put(b"]}");
         }
-        listed.is_ok()
+        listed.is_ok() && !(lost && self.is_first)
     }
 
-    fn put_thread(&mut self, sampler: &Sampler, profile: &Profile, index: usize, proven: bool) {
+    fn put_thread(&mut self, sampler: &Sampler, profile: &mut Profile, index: usize, proven: bool) {
+        let lives = |stat: Stat| !stat.is_over();
+        if !proven && !Stat::read(sampler.pid()).is_ok_and(lives) {
+            return; // nothing of it can be known any more
+        }
         let mut buffer = [0; 64];
         let Some(facts) = facts(sampler, index, &mut buffer) else { return };
+        let cut = sampler.cut_off(profile);
         sampler.let_go(); // whoever reads what is written may be slow
         if self.style != Style::Json {
             self.out.put(if core::mem::take(&mut self.is_first) { b"" } else { b"\n" });
-            return self.put_text(&facts, sampler, profile, proven);
+            return self.put_text(&facts, sampler.frames().rev().chain(cut), profile, proven);
         }
         separate(&mut self.is_first, self.out);
         self.put_header_json(&facts);
         self.out.put(if proven { b"[" } else { b"null" });
         let mut is_first = true;
-        for frame in sampler.frames().rev().filter(|_| proven) {
+        for frame in sampler.frames().rev().chain(cut).filter(|_| proven) {
             separate(&mut is_first, self.out);
             let (file, name) = profile.function_names(frame.function);
             self.out.put(b"{\"file\":");
@@ -159,7 +167,13 @@ impl<'a> Dump<'a> {
         self.out.put(b",\"frames\":");
     }
 
-    fn put_text(&mut self, facts: &Facts<'_>, sampler: &Sampler, profile: &Profile, proven: bool) {
+    fn put_text(
+        &mut self,
+        facts: &Facts<'_>,
+        frames: impl Iterator<Item = Frame>,
+        profile: &Profile,
+        proven: bool,
+    ) {
         self.colour(b"\x1b[1m");
         match facts.ident {
             Some(ident) => put_number(ident, self.out),
@@ -185,7 +199,7 @@ impl<'a> Dump<'a> {
         if !proven {
             return self.out.put(b"(failed)\n");
         }
-        for frame in sampler.frames().rev() {
+        for frame in frames {
             self.put_frame(profile, frame);
         }
     }

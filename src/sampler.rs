@@ -327,13 +327,18 @@ impl Sampler {
         if self.frames().next().is_none() {
             return false;
         }
-        let cut = self.cut.then(|| Frame { function: profile.function(b"", b"(truncated)"), line: 0 });
+        let cut = self.cut_off(profile);
         let roots = self.root.into_iter().chain(self.lane(profile, index)).chain(cut);
         let node = profile.count(roots.chain(self.frames()), 1);
         if let Some(node) = node.filter(|node| !self.belief.note(*node)) {
             profile.take_back(node);
         }
         true
+    }
+
+    /// What stands for the outermost frames of the last stack, where it has more than fit.
+    pub fn cut_off(&self, profile: &mut Profile) -> Option<Frame> {
+        self.cut.then(|| Frame { function: profile.function(b"", b"(truncated)"), line: 0 })
     }
 
     /// Looks at every thread chosen and calls `visit` with its number and whether [`frames`](Self::frames) is its

@@ -1,7 +1,7 @@
 //! Many functions, many stacks and deep ones: totals add up, nothing is invented, memory has its bounds.
 
 use super::{Sampling, Setting};
-use crate::stacks::{Folded, Frame};
+use crate::stacks::{Folded, Frame, parse_dump};
 use crate::verdict::{Checked, Score, Trouble, ensure};
 
 /// Resident memory, in KiB: for 50 stacks, and for 5,000 functions in 20,000 stacks.
@@ -15,6 +15,7 @@ pub fn run(setting: &Setting, score: &mut Score) -> Checked {
         score.enter("many: 200,000 stacks", stacks(setting, 5000, 200_000, u64::MAX));
     }
     score.enter("many: 5,000 frames deep", deep(setting));
+    score.enter("many: deeper than there is room", too_deep(setting));
     Ok(())
 }
 
@@ -76,7 +77,7 @@ impl Shape {
     }
 }
 
-/// A stack of 5,000 calls is whole, or said to be cut; a dump has it, too.
+/// A stack of 5,000 calls is whole.
 fn deep(setting: &Setting) -> Checked {
     let target = setting.start_busy("deep.py", &["5000"])?;
     let folded = setting.profile(&target, "-s 0.3")?;
@@ -85,4 +86,28 @@ fn deep(setting: &Setting) -> Checked {
     let shallow = folded.stacks.iter().find(|(stack, _)| depth(stack) != 5000);
     ensure(shallow.is_none(), || format!("{:?} calls instead of 5,000", shallow.map(|(s, _)| depth(s))))?;
     ensure(folded.failed == 0, || format!("{} of {} failed", folded.failed, folded.total()))
+}
+
+/// Of a stack that is too deep there is the inner part, and it is said that the rest is missing: in a profile, in a dump
+/// and in one for programs.
+fn too_deep(setting: &Setting) -> Checked {
+    let target = setting.start_busy("deep.py", &["17000"])?;
+    let is_cut = |stack: &[Frame]| {
+        let outermost = stack.first().is_some_and(|frame| frame.name() == "(truncated)" && frame.line == 0);
+        outermost && stack.len() == 1 + 16_384 && stack[1..stack.len() - 1].iter().all(|f| f.name() == "down")
+    };
+    let folded = setting.profile(&target, "-s 0.3")?;
+    let whole = folded.stacks.iter().find(|(stack, _)| !is_cut(stack));
+    ensure(whole.is_none(), || format!("{:?} frames", whole.map(|(stack, _)| stack.len())))?;
+    ensure(!folded.stacks.is_empty(), || format!("{} of {} failed", folded.failed, folded.total()))?;
+    let dumped = |options: &str| setting.profiler.succeed(&format!("{options} -d {}", target.pid()));
+    let threads = parse_dump(&dumped("")?.stdout)?;
+    let cut = threads.iter().filter(|thread| {
+        let stack: Vec<Frame> = thread.frames.iter().rev().cloned().collect();
+        is_cut(&stack)
+    });
+    ensure(cut.count() == 1, || "a dump does not say that its stack is cut".into())?;
+    let marks =
+        dumped("--json")?.output().matches(r#"{"file":"","function":"(truncated)","line":0}]"#).count();
+    ensure(marks == 1, || format!("{marks} stacks of the JSON are said to be cut"))
 }
