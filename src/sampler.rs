@@ -45,6 +45,8 @@ const LONGEST: clock::Nanos = 2 * clock::SECOND;
 const LISTED: u32 = 16;
 /// Samples in a row that give nothing before the process is looked at anew.
 const FRUITLESS: u32 = 3;
+/// Samples from one to the next at which it is tried whether threads that could not be stopped can be by now.
+const TRY_AGAIN: u64 = 256;
 
 /// How and what to sample.
 #[derive(Clone, Copy)]
@@ -196,7 +198,7 @@ impl Sampler {
         self.prefetch.target()
     }
 
-    /// Why threads cannot be stopped, if that was tried and refused.
+    /// Why threads cannot be stopped, if that was tried and refused the last time.
     pub fn stop_refused(&self) -> Option<rustix::io::Errno> {
         self.stopper.refused()
     }
@@ -284,6 +286,9 @@ impl Sampler {
     /// Takes one sample and counts it.
     pub fn sample(&mut self, profile: &mut Profile) -> Sampled {
         self.plan_proofs();
+        if profile.counts.samples.is_multiple_of(TRY_AGAIN) {
+            self.stopper.try_again();
+        }
         let (mut stacks, mut failures) = (0u64, 0);
         let each = self.each_thread(profile, &mut |sampler, profile, index, proven| {
             if !proven {

@@ -8,6 +8,9 @@ use rustix::process::Pid;
 
 /// Threads that can be late at the same time; when there are so many, nobody is stopped until one has.
 const LATE: usize = 8;
+/// Refusals in a row after which it is not tried again for a while: a debugger keeps a thread, another profiler has it only
+/// now and then for some microseconds.
+const TOLERATED: u32 = 16;
 
 /// A thread that stands still.
 pub enum Still {
@@ -21,27 +24,34 @@ pub enum Still {
 pub struct Stopper {
     late: [Option<Tracee>; LATE],
     allowed: bool,
+    /// Tries in a row that were refused, and why the last one was.
+    refusals: u32,
     refused: Option<Errno>,
 }
 
 impl Stopper {
     /// Stops nobody unless `allowed`.
     pub fn new(allowed: bool) -> Stopper {
-        Stopper { late: [const { None }; LATE], allowed, refused: None }
+        Stopper { late: [const { None }; LATE], allowed, refusals: 0, refused: None }
     }
 
     /// Whether threads may be stopped, as far as is known.
     pub fn may_stop(&self) -> bool {
-        self.allowed && self.refused.is_none()
+        self.allowed && self.refusals < TOLERATED
     }
 
-    /// Why they may not.
+    /// That it is tried once more, should it always have been refused: who traces the process may have let it go.
+    pub fn try_again(&mut self) {
+        self.refusals = self.refusals.min(TOLERATED - 1);
+    }
+
+    /// Why the last one that was told to stop was not.
     pub fn refused(&self) -> Option<Errno> {
         self.refused
     }
 
-    /// Makes thread `tid` stand still until what is returned is gone. None when it has ended, or when that is refused,
-    /// which is then not tried again.
+    /// Makes thread `tid` stand still until what is returned is gone. None when it has ended, when too many are late, or when
+    /// that is refused.
     pub fn stop(&mut self, tid: Pid) -> Option<Still> {
         let is_it = |tracee: &Option<Tracee>| tracee.as_ref().is_some_and(|tracee| tracee.tid() == tid);
         if let Some(place) = self.late.iter().position(is_it) {
@@ -51,10 +61,14 @@ impl Stopper {
         self.attend();
         let place = self.late.iter().position(Option::is_none)?;
         match ptrace::stop(tid) {
-            Ok(stop) => self.settle(place, stop),
+            Ok(stop) => {
+                (self.refusals, self.refused) = (0, None);
+                self.settle(place, stop)
+            }
             Err(errno) => {
                 // Of a thread that is about to end the kernel says EPERM, too.
                 if errno != Errno::SRCH && Stat::read(tid).is_ok_and(|stat| !stat.has_ended()) {
+                    self.refusals = self.refusals.saturating_add(1);
                     self.refused = Some(errno);
                 }
                 None

@@ -43,7 +43,9 @@ impl Sampler {
                 return false; // it may be this one, and cannot be told twice
             }
             match self.stopper.stop(tid) {
-                None => return false,
+                // It cannot be stopped now. Word by word, a look that may be in vain is too much to read.
+                None if self.remote().peek().is_some() => return false,
+                None => return self.look_again(profile, thread, false),
                 Some(Still::Stopped(stopped)) => {
                     profile.counts.stopped += 1;
                     self.called = stopped.in_call().then_some(tid);

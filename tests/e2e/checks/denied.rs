@@ -88,6 +88,7 @@ pub fn run(setting: &Setting, score: &mut Score) -> Checked {
     for (name, mode, command, words) in SERVED {
         score.enter(&format!("denied: {name}"), served(setting, mode, command, words));
     }
+    score.enter("denied: traced for a while", traced_for_a_while(setting));
     score.enter("denied: zombie", zombie(setting));
     score.enter("denied: kernel thread", kernel_thread(setting));
     score.enter("denied: a number of an inner PID namespace", renamed(setting));
@@ -146,6 +147,21 @@ fn served(setting: &Setting, mode: &str, command: &str, words: &str) -> Checked 
     let folded = read(&run)?;
     ensure(folded.total() >= 4 && folded.failed <= folded.total() / 10, || run.describe())?;
     ensure(run.errors().contains(words), || format!("expected {words:?}: {}", run.describe()))
+}
+
+/// Who traces the process may let it go, and then threads are stopped after all.
+fn traced_for_a_while(setting: &Setting) -> Checked {
+    let target = setting.start_busy("ending.py", &["60"])?;
+    let tracer = setting.start("tracer.py", &[&target.pid().to_string()])?;
+    tracer.told()?;
+    let running = setting.profiler.start(&format!("--blocking -V -s 2 -r 0.0005 {}", target.pid()))?;
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    drop(tracer);
+    let run = running.finish()?;
+    let folded = read(&run)?;
+    ensure(folded.failed <= folded.total() / 10, || run.describe())?;
+    let stopped = run.errors().contains(" stops") && !run.errors().contains("as with --nonblocking");
+    ensure(stopped, || run.describe())
 }
 
 fn zombie(setting: &Setting) -> Checked {

@@ -14,6 +14,9 @@ pub fn run(setting: &Setting, score: &mut Score) -> Checked {
     drop(target);
     let target = setting.start("spin.py", &["0"])?;
     score.enter("spin: nothing computes", nothing(setting, &target));
+    drop(target);
+    let target = setting.start("spin.py", &["30"])?;
+    score.enter("spin: more threads than can be stopped at a time", many(setting, &target));
     Ok(())
 }
 
@@ -83,6 +86,14 @@ fn all_threads(setting: &Setting, target: &Target) -> Checked {
         )
     };
     ensure(main >= 5 && sleeping == 3 * main && spinning == 2 * main, sums)
+}
+
+/// Without a GIL most of them wait for a processor, and stop only when they get one; until then they stand still as well.
+fn many(setting: &Setting, target: &Target) -> Checked {
+    target.told()?;
+    let folded = setting.profile(target, "-s 0.3 --blocking")?;
+    let (all, failed) = (folded.samples(), folded.failed);
+    ensure(all >= 5 && failed * 100 <= all, || format!("{all} samples, {failed} failed"))
 }
 
 fn nothing(setting: &Setting, target: &Target) -> Checked {
