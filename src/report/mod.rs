@@ -148,10 +148,11 @@ pub fn put_number(number: u64, out: &mut dyn Sink) {
     out.put(crate::text::Decimal::new(number).bytes());
 }
 
-/// Writes a PY_VERSION_HEX as 3.13.0.
+/// Writes a PY_VERSION_HEX as 3.13.0; as 3.8 where no more is known, since one that is whole has a level, which is not 0.
 pub fn put_version(version: u64, out: &mut dyn Sink) {
     put_number(version >> 24 & 0xff, out);
-    for shift in [16, 8] {
+    let shifts: &[u32] = if version & 0xffff == 0 { &[16] } else { &[16, 8] };
+    for shift in shifts {
         out.put(b".");
         put_number(version >> shift & 0xff, out);
     }

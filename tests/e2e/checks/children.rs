@@ -1,6 +1,6 @@
 //! `--children`: each process of a tree with its own stacks, however it was started.
 
-use super::{Setting, read};
+use super::{Setting, check, read};
 use crate::interpreters::{self, Python};
 use crate::profiler::Run;
 use crate::stacks::{Folded, parse_dump};
@@ -172,11 +172,10 @@ fn check(setting: &Setting) -> Checked {
     let text = run.output();
     let blocks: Vec<&str> = text.trim_end().split("\n\n").collect();
     let block = |pid: u32| blocks.iter().find(|block| block.starts_with(&format!("pid {pid} "))).copied();
-    let (major, minor) = setting.python.version;
     for pid in [target.pid(), pid_of(&target, "alpha")?, pid_of(&target, "beta")?] {
         let lines: Vec<&str> = block(pid).ok_or_else(|| format!("no {pid} in {text:?}"))?.lines().collect();
         let right = lines.len() == 5
-            && lines[1].starts_with(&format!("Python {major}.{minor}."))
+            && lines[1].starts_with(&check::begin(setting))
             && lines[2].starts_with("in /")
             && lines[3..] == ["threads: 1, each may be stopped", "It can be profiled"];
         ensure(right, || format!("{pid}: {lines:?}"))?;

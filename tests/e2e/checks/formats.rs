@@ -1,8 +1,8 @@
 //! Profiles and dumps in the formats that are not folded: the stacks that the target itself tells, and every sample counted.
 //! What viewers make of them is tested by tests/viewers.
 
-use super::Setting;
 use super::truth::{Known, Truth};
+use super::{Setting, check};
 use crate::profiler::Run;
 use crate::stacks::Frame;
 use crate::target::Target;
@@ -58,9 +58,8 @@ fn plain(known: &&Known) -> bool {
 fn dump(setting: &Setting, target: &Target, truth: &Truth) -> Checked {
     let dump = parse(&setting.profiler.succeed(&format!("-d --json {}", target.pid()))?)?;
     let [process] = &list(&dump, "processes")?[..] else { return Err("not one process".into()) };
-    let (major, minor) = setting.python.version;
-    let version = process["python"].as_str().unwrap_or_default();
-    ensure(version.starts_with(&format!("{major}.{minor}.")), || format!("version {version}"))?;
+    let version = format!("Python {}, found by ", process["python"].as_str().unwrap_or_default());
+    ensure(version.starts_with(&check::begin(setting)), || version.clone())?;
     ensure(process["pid"] == target.pid(), || format!("pid {}", process["pid"]))?;
     let threads = list(process, "threads")?;
     ensure(threads.len() == truth.threads.len() + truth.others.len(), || {
