@@ -179,7 +179,7 @@ pub fn native_ids(remote: &Remote, pthread: u64) -> [u32; 2] {
 /// `tid`, if it is a thread of `pid`.
 pub fn is_thread(pid: Pid, tid: u32) -> Option<Pid> {
     let exists = known(CWD, Path::of_thread(pid, tid, b"stat").c_str()).inode != 0;
-    Pid::from_raw(tid as i32).filter(|_| exists)
+    if exists { Pid::from_raw(tid as i32) } else { None }
 }
 
 /// Whether thread `tid` runs or is ready to.
