@@ -63,6 +63,7 @@ pub fn run(setting: &Setting, score: &mut Score) -> Checked {
     score.enter("hostile: says that it is another", stranger(setting, &program));
     let server = compile("silent.c", &directory.file("server"), "-s")?;
     score.enter("hostile: nobody serves its files", unserved(setting, &server));
+    score.enter("hostile: nobody serves a page", unserved_page(setting, &program, &server));
     for (name, put) in REPLACED {
         score.enter(&format!("hostile: its library is now a {name}"), replaced(setting, &stripped, put));
     }
@@ -234,6 +235,29 @@ impl Drop for Mounted {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg("-l").arg(&self.0).stderr(std::process::Stdio::null()).status();
     }
+}
+
+/// The same for a page of a name. All is said and written in time, but only the end of the server ends the wait.
+fn unserved_page(setting: &Setting, program: &Path, server: &Path) -> Checked {
+    let home = Target::other("true", &[])?;
+    let [data, mounted, stop, out] = ["data", "mounted", "stop", "out"].map(|name| home.file(name));
+    fs::create_dir(&data)?;
+    fs::create_dir(&mounted)?;
+    fs::write(data.join("page"), [b'n'; 4096])?;
+    let path = |path: &Path| path.display().to_string();
+    let served = Target::other(server, &["ready", &path(&data), &path(&mounted), &path(&stop)])?;
+    let served = (Mounted(mounted.clone()), started(served)?);
+    let target = Target::other(program, &["ready", "unserved", &path(&mounted.join("page"))])?;
+    let mut target = started(target)?;
+    fs::write(&stop, "")?;
+    let run = setting.profiler.start(&format!("-s 1 --threads -o {} {}", out.display(), target.pid()))?;
+    std::thread::sleep(2 * PATIENCE);
+    target.undisturbed()?;
+    let is_there = target::status(run.pid(), "State").is_some_and(|state| state.starts_with('D'));
+    drop(served);
+    let run = run.finish()?;
+    let is_said = run.errors().contains("cannot be read any more: the kernel waits");
+    ensure(is_there && run.status.code() == Some(1) && is_said, || run.describe())
 }
 
 /// The interpreter and its library are on a file system that does not answer any more, as one of a host that is gone.
