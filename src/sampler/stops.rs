@@ -10,6 +10,7 @@ use crate::python::threads::{Thread, Turns};
 use crate::stopper::Still;
 use crate::sys::clock;
 use crate::sys::peek::Peek;
+use crate::sys::ptrace::Stopped;
 use crate::target;
 use rustix::process::Pid;
 
@@ -18,6 +19,21 @@ const LATE_LOOKS: u32 = 64;
 const LATE_PAUSE: clock::Nanos = 200_000;
 /// Stops of one sample that may give no stack: 1 in 60 does on 3.12 where generators call each other.
 const STOPS: u32 = 8;
+/// A thread is told to stop some microseconds before it does (8 on a virtual machine), and a system call that it makes in that
+/// time is where it stops: one of 0.3 us after every 30 us was in 22 % of the stops. So from there it runs on for a while,
+/// less than so many ns, and is stopped once more; this often, since it may not have got out of the call yet.
+const RUN_ON: clock::Nanos = 1 << 14;
+const CAUGHT: u32 = 6;
+
+/// Lets it run for a while that no clock of the target's goes with.
+fn run_on(stopped: Stopped) {
+    drop(stopped);
+    let now = clock::now();
+    let until = now + crate::table::hash_words(&[now]) % RUN_ON;
+    while clock::now() < until {
+        core::hint::spin_loop();
+    }
+}
 
 impl Sampler {
     /// Stops `thread` for one look. Whether that gave its stack.
@@ -37,7 +53,7 @@ impl Sampler {
             }
             _ => {}
         }
-        let mut refused = 0;
+        let (mut refused, mut caught) = (0, 0);
         for _ in 0..LATE_LOOKS {
             if self.remote().peek().is_some_and(Peek::waits) {
                 return false; // it may be this one, and cannot be told twice
@@ -48,6 +64,11 @@ impl Sampler {
                 None => return self.look_again(profile, thread, false),
                 Some(Still::Stopped(stopped)) => {
                     profile.counts.stopped += 1;
+                    if caught < CAUGHT && stopped.in_call() {
+                        caught += 1;
+                        run_on(stopped);
+                        continue;
+                    }
                     self.called = stopped.in_call().then_some(tid);
                     self.lend(Some(tid));
                     let fetched = self.fetch(thread);

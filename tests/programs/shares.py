@@ -3,10 +3,11 @@
 Each is called by `timed`, which adds the time that it took, with all that it calls, to its total. At every SIGUSR1 the
 totals are written to READY.1, READY.2 and so on, in lines `total FUNCTION SECONDS`, so that a test knows what happened
 between two of them. KIND is the length of a call: `long` (5 ms), `middle` (20 us), or `contrast`: `many_tiny` makes
-calls of some 200 ns, beta takes 20 us, gamma 1 ms. In kind `short` all calls last 200 ns, and are of one length, and
+calls of some 200 ns, beta takes 20 us, gamma 1 ms. In kind `asking` every 30 us there is a system call, in `asking`. In kind `short` all calls last 200 ns, and are of one length, and
 READY itself says `share FUNCTION FRACTION`.
 """
 import itertools
+import os
 import signal
 import sys
 import time
@@ -56,6 +57,10 @@ def timed(function, n):
     totals[function] += clock() - start
 
 
+def asking(n):
+    os.getppid()
+
+
 def per_second(function, seconds=0.05):
     """How much of `function`'s argument lasts a second."""
     n, best = 1000, 0.0
@@ -92,6 +97,11 @@ def contrast():
     rate = per_second(beta)
     tinies = max(1, int(per_second(many_tiny) * 0.0006))
     return mixed_up([((many_tiny, tinies), 20), ((beta, int(rate * 0.00002)), 300), ((gamma, int(rate * 0.001)), 2)])
+
+
+def calls():
+    n = int(per_second(alpha) * 0.00003)
+    return mixed_up([((asking, 1), 100), ((alpha, n), 60), ((beta, n), 40)])
 
 
 def one(x):
@@ -138,7 +148,8 @@ def main(path, kind):
     if kind == 'short':
         report.write(path, ['share one 0.6', 'share two 0.3', 'share three 0.1'])
         alternate()
-    plan = contrast() if kind == 'contrast' else of_length({'long': 0.005, 'middle': 0.00002}[kind])
+    plans = {'contrast': contrast, 'asking': calls}
+    plan = plans[kind]() if kind in plans else of_length({'long': 0.005, 'middle': 0.00002}[kind])
     totals.update((function, 0.0) for function, _ in plan)
     report.write(path, ['ready'])
     drive(plan)

@@ -4,7 +4,7 @@ use super::{Setting, hardly_failed, read};
 use crate::stacks::Folded;
 use crate::target::{self, Target};
 use crate::verdict::{Checked, Score, Trouble, ensure};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// By how many percentage points a share may be off.
 const TOLERANCE: f64 = 2.0;
@@ -15,6 +15,7 @@ pub fn run(setting: &Setting, score: &mut Score) -> Checked {
     }
     score.enter("shares: short calls", counted(setting));
     score.enter("shares: short calls, when stopped and when not", both_ways(setting));
+    score.enter("shares: system calls, when stopped", asking(setting));
     Ok(())
 }
 
@@ -116,6 +117,25 @@ fn compare(known: &[(String, f64)], folded: &Folded) -> Checked {
         })?;
     }
     ensure(known.len() == 3, || format!("the target told of {} functions", known.len()))
+}
+
+/// Where a thread is told to stop, and makes a system call before it does, it stops in that call. The function with the call
+/// takes a hundredth of the time, and would be in a fifth of the stacks.
+fn asking(setting: &Setting) -> Checked {
+    let target = start(setting, "asking")?;
+    std::thread::sleep(Duration::from_millis(300));
+    // Each stop takes its time in that call, so what is known is from before the first one.
+    let spent = totals(&target, "ready.1")?;
+    let part = spent.iter().find(|(name, _)| name == "asking").map_or(0.0, |(_, seconds)| *seconds);
+    let right = 100.0 * part / spent.iter().map(|(_, seconds)| seconds).sum::<f64>();
+    let mut sum = Folded::default();
+    until_it_fits(&target, |_| {
+        sum.add(profile(setting, &target, "--blocking")?);
+        let found = 100.0 * sum.with(|frame| frame.name() == "asking") as f64 / sum.samples() as f64;
+        ensure((right - found).abs() <= 2.0 * TOLERANCE, || {
+            format!("{found:.2} % of {} samples instead of {right:.2} %", sum.samples())
+        })
+    })
 }
 
 /// The share of a function of 200 ns in its caller's time, as a stopped target shows it, and as a running one does.
