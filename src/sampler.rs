@@ -449,14 +449,17 @@ impl Sampler {
     /// Gets the stack of `thread` into `path`; whether it is proven.
     fn stack_of(&mut self, profile: &mut Profile, thread: Thread) -> bool {
         // Word by word, one look at what stands still is much less to read than several that agree.
-        if self.remote().peek().is_some() && self.stopped_look(profile, thread) {
+        let by_word = self.remote().peek().is_some();
+        if by_word && self.stopped_look(profile, thread, false) {
             return true;
         }
         let may_stop = thread.running && self.stopper.may_stop();
         let plan = self.history.plan(may_stop);
+        let mut seen = plan == Plan::Stop && !by_word && self.look(profile, thread, false) == Look::Proven;
         if plan != Plan::Stop {
             let first = self.look(profile, thread, false);
             let strange = self.strange;
+            seen = plan == Plan::Probe && first == Look::Proven;
             let mut proven = first == Look::Proven
                 || first == Look::New && plan == Plan::Look && self.confirm(profile, thread);
             let mut moved = !proven && first != Look::Unproven;
@@ -478,7 +481,7 @@ impl Sampler {
             }
         }
         // One that was waiting when the threads were listed, and moves, has begun to run since.
-        self.stopper.may_stop() && self.stopped_look(profile, thread)
+        self.stopper.may_stop() && self.stopped_look(profile, thread, seen)
     }
 
     /// Whether a thread waits in a system call, where that is to be left out.
