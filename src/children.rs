@@ -180,6 +180,7 @@ impl<'a> Family<'a> {
             }
         }
         self.samplers.iter_mut().flatten().for_each(|sampler| sampler.finish(profile));
+        self.part();
         timeline.finish(profile, clock::now(), out);
         status.finish();
     }
@@ -203,7 +204,13 @@ impl<'a> Family<'a> {
             all &= dump.put(title.bytes(), is_titled, sampler, profile);
         }
         dump.finish();
+        self.part();
         all
+    }
+
+    /// Leaves the processes as if nobody had looked.
+    fn part(&mut self) {
+        self.samplers.iter_mut().flatten().for_each(|sampler| sampler.part());
     }
 
     /// Writes what was found in each process, and whether its threads may be stopped, or why it cannot be profiled; with

@@ -208,6 +208,11 @@ impl Sampler {
         self.stopper.attend();
     }
 
+    /// Waits for threads that were told to stop and have not done so yet: nobody will any more.
+    pub fn part(&mut self) {
+        self.stopper.finish();
+    }
+
     /// Whether a thread that was told to stop has not done so yet.
     pub fn waits_for_stop(&self) -> bool {
         self.stopper.waits() || self.remote().peek().is_some_and(Peek::waits)

@@ -1,6 +1,7 @@
 //! Which threads may be stopped, and those that were told to stop and have not done so yet: each of them has to be let
 //! go when it does, whatever we do meanwhile.
 
+use crate::sys::clock::{self, Nanos, SECOND};
 use crate::sys::ptrace::{self, Stop, Stopped, Tracee};
 use crate::sys::stat::Stat;
 use rustix::io::Errno;
@@ -8,9 +9,16 @@ use rustix::process::Pid;
 
 /// Threads that can be late at the same time; when there are so many, nobody is stopped until one has.
 const LATE: usize = 8;
+/// The time from one look at them to the next, where there is nothing else to do.
+const PAUSE: Nanos = SECOND / 1000;
 /// Refusals in a row after which it is not tried again for a while: a debugger keeps a thread, another profiler has it only
 /// now and then for some microseconds.
 const TOLERATED: u32 = 16;
+
+/// For so long those are waited for in the end that have not stopped: on a busy machine it takes a while until they run. One
+/// that is told to stop and then left alone finds in the kernel that something waits for it: the system call that it is in
+/// fails with EINTR, and nobody is there to have it started again.
+const LAST_WAIT: Nanos = SECOND;
 
 /// A thread that stands still.
 pub enum Still {
@@ -98,6 +106,16 @@ impl Stopper {
             let Some(tracee) = self.late.get_mut(place).and_then(Option::take) else { continue };
             let stop = tracee.poll();
             drop(self.settle(place, stop));
+        }
+    }
+
+    /// Nobody is to be stopped any more: waits for those that have not stopped yet.
+    pub fn finish(&mut self) {
+        let until = clock::now() + LAST_WAIT;
+        self.attend();
+        while self.waits() && clock::now() < until {
+            clock::wait_for_child(PAUSE);
+            self.attend();
         }
     }
 }

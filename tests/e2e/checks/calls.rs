@@ -2,15 +2,23 @@
 
 use super::{Setting, read};
 use crate::target::Target;
-use crate::verdict::{Checked, Score, ensure};
-use std::fs;
+use crate::verdict::{Checked, Score, Trouble, ensure};
+use std::time::Duration;
+use std::{fs, thread};
 
 pub fn run(setting: &Setting, score: &mut Score) -> Checked {
     for mode in ["--blocking", "--threads"] {
         score.enter(&format!("calls: {mode}"), calls(setting, mode));
     }
+    if setting.profiler.below.is_empty() {
+        score.enter("calls: runs that end", ends(setting));
+    }
     Ok(())
 }
+
+/// So many runs end, while so many others take their turns on the processor.
+const ENDS: u32 = 200;
+const OTHERS: u32 = 8;
 
 fn calls(setting: &Setting, mode: &str) -> Checked {
     let mut target = setting.start("calls.py", &[])?;
@@ -19,6 +27,26 @@ fn calls(setting: &Setting, mode: &str) -> Checked {
     let run = setting.profiler.run(&format!("--verbose {mode} -s {seconds} {}", target.pid()))?;
     let folded = read(&run)?;
     ensure(folded.samples() + folded.idle > 100 * seconds, || format!("{} samples", folded.samples()))?;
+    target.undisturbed()?;
+    counts(&target, &said)
+}
+
+/// Runs that end while the thread that was told to stop waits for a processor, which it shares with others.
+fn ends(setting: &Setting) -> Checked {
+    let mut target = setting.start("calls.py", &[])?;
+    let said = target.told()?;
+    let pin = format!("exec taskset -a -p -c 0 {} >/dev/null", target.pid());
+    if !setting.profiler.shell(&pin)?.status.success() {
+        return Err(Trouble::Skipped("no taskset(1)".into()));
+    }
+    let spin = ["-c", "0", "sh", "-c", "while :; do :; done"];
+    let others: Result<Vec<Target>, Trouble> = (0..OTHERS).map(|_| Target::other("taskset", &spin)).collect();
+    let others = others?;
+    for _ in 0..ENDS {
+        setting.profiler.run(&format!("--blocking -s 0 {}", target.pid()))?;
+    }
+    drop(others);
+    thread::sleep(Duration::from_secs(1)); // for those that were begun again time and again, to be counted
     target.undisturbed()?;
     counts(&target, &said)
 }
