@@ -87,7 +87,7 @@ pub fn locate(
 ) -> Result<Interpreter, Error<'static>> {
     let Some(peek) = remote.peek() else { return find(pid, remote, images, abi) };
     // One stop for many reads: each takes long where many want a processor.
-    peek.hold();
+    peek.hold_now_and_then();
     let found = find(pid, remote, images, abi);
     peek.let_go();
     found

@@ -2,7 +2,7 @@
 //! `process_vm_readv(2)` and `/proc/PID/mem` cannot be had. The kernel reads so for the tracer of a thread that stands
 //! still; so one is stopped for each read, or held for several, unless somebody has stopped another anyway.
 
-use super::clock::{self, Nanos};
+use super::clock::{self, Nanos, Signals};
 use super::ptrace::{self, Stop, Stopped, Tracee};
 use core::cell::Cell;
 use rustix::io::Errno;
@@ -15,8 +15,13 @@ const LOOKS: u32 = 2000;
 const MORE_LOOKS: u32 = 100;
 const LAST_LOOKS: u32 = 4000;
 const PAUSE: Nanos = 500_000;
-/// The thread is let go for a moment when it has been held for so long.
+/// The thread is let go when it has been held for so long.
 const LONGEST: Nanos = 5_000_000;
+/// Between any two stops it is left alone for so long; twice as long each time that it is in a system call, up to the most: a
+/// wait in which it is stopped may begin anew, and be never over. Where the kernel counts in ticks of 4 ms, one of 1 ms
+/// takes up to 8.
+const REST: Nanos = 1_250_000;
+const LONGEST_REST: Nanos = 10_000_000;
 
 /// A way to read a process, through one of its threads.
 pub struct Peek {
@@ -28,12 +33,18 @@ pub struct Peek {
     /// The thread while it has been told to stop and has not done so.
     late: Cell<Option<Tracee>>,
     stops: Cell<u64>,
+    /// For how long it was left alone the last time, and until when it is now.
+    rest: Cell<(Nanos, Nanos)>,
+    /// It may run between two reads while it is held.
+    renews: Cell<bool>,
 }
 
 impl Peek {
     /// Through thread `tid`.
     pub fn new(tid: Pid) -> Peek {
-        Peek { tid, lent: Cell::new(None), held: Cell::new(None), late: Cell::new(None), stops: Cell::new(0) }
+        let (lent, held, late) = (Cell::new(None), Cell::new(None), Cell::new(None));
+        let (stops, rest, renews) = (Cell::new(0), Cell::new((0, 0)), Cell::new(false));
+        Peek { tid, lent, held, late, stops, rest, renews }
     }
 
     /// Says that thread `lent` stands still and is traced by us, from now until something else is said.
@@ -41,18 +52,42 @@ impl Peek {
         self.lent.set(lent);
     }
 
-    /// Stops the thread for more than one read, until it is let go, unless another one is lent.
+    /// Stops the thread for many reads of what does not change, until it is let go.
+    pub fn hold_now_and_then(&self) {
+        self.hold();
+        self.renews.set(true);
+    }
+
+    /// Stops the thread for more than one read, until it is let go, unless another one is lent. From here on it stands still.
     pub fn hold(&self) {
+        self.renews.set(false);
         if self.lent.get().is_some() {
             return;
         }
-        let held = self.held.take().filter(|(_, until)| clock::now() < *until);
-        self.held.set(held.or_else(|| Some((self.stop().ok()?, clock::now() + LONGEST))));
+        let held = self.held.take();
+        let is_over = held.as_ref().is_some_and(|(_, until)| clock::now() >= *until);
+        self.held.set(held);
+        if is_over {
+            self.let_go();
+        }
+        if self.held().is_none() {
+            self.held.set(self.stop().ok().map(|stopped| (stopped, clock::now() + LONGEST)));
+        }
     }
 
     /// Lets the thread go, if it is held.
     pub fn let_go(&self) {
-        self.held.set(None);
+        self.renews.set(false);
+        if let Some((stopped, _)) = self.held.take() {
+            self.leave(stopped);
+        }
+    }
+
+    fn leave(&self, stopped: Stopped) {
+        let before = if stopped.in_call() { self.rest.get().0 } else { 0 };
+        drop(stopped);
+        let rest = (2 * before).clamp(REST, LONGEST_REST);
+        self.rest.set((rest, clock::now() + rest));
     }
 
     /// The thread, if it is held.
@@ -78,14 +113,16 @@ impl Peek {
 
     /// Calls `read` with a thread that stands still. Errors: as of a stop.
     pub fn with(&self, read: &mut dyn FnMut(Pid) -> Result<usize, Errno>) -> Result<usize, Errno> {
-        if self.held().is_some() {
-            self.hold(); // anew, if that was too long ago
+        if self.renews.get() {
+            self.hold_now_and_then();
         }
         if let Some(tid) = self.lent.get().or_else(|| self.held()) {
             return read(tid);
         }
         let stopped = self.stop()?;
-        read(stopped.tid())
+        let result = read(stopped.tid());
+        self.leave(stopped);
+        result
     }
 
     /// Stops the thread. Errors: AGAIN when it does not stop in time, SRCH when it has ended, else as of
@@ -93,7 +130,10 @@ impl Peek {
     fn stop(&self) -> Result<Stopped, Errno> {
         let (mut stop, looks) = match self.late.take() {
             Some(tracee) => (tracee.poll(), MORE_LOOKS),
-            None => (ptrace::stop(self.tid)?, LOOKS),
+            None => {
+                clock::sleep_until(self.rest.get().1, Signals::NONE);
+                (ptrace::stop(self.tid)?, LOOKS)
+            }
         };
         self.stops.set(self.stops.get() + 1);
         for _ in 0..looks {

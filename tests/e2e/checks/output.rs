@@ -121,7 +121,11 @@ fn old_file(setting: &Setting, target: &Target, directory: &Path) -> Checked {
 }
 
 fn signals(setting: &Setting, target: &Target, directory: &Path) -> Checked {
-    for name in ["INT", "TERM", "HUP"] {
+    // A hangup that is ignored here, as below nohup(1), is so there (SigIgn of proc_pid_status(5)).
+    let ignored = target::status(std::process::id(), "SigIgn")
+        .is_some_and(|mask| mask.ends_with(['1', '3', '5', '7', '9', 'b', 'd', 'f']));
+    let names: &[&str] = if ignored { &["INT", "TERM"] } else { &["INT", "TERM", "HUP"] };
+    for name in names {
         let path = directory.join("out");
         fs::write(&path, BEFORE)?;
         let running = begin(setting, target, directory)?;
@@ -260,7 +264,7 @@ fn closed_directory(setting: &Setting, _target: &Target, directory: &Path) -> Ch
 
 fn fifo(setting: &Setting, target: &Target, directory: &Path) -> Checked {
     let script = format!(
-        "cd {} && mkfifo f && cat f >copy & sleep 0.3; cd {} && $PYFLAME -s 0.1 -o f {} && wait",
+        "cd {} && mkfifo f && timeout 20 cat f >copy 2>&1 & sleep 0.3; cd {} && $PYFLAME -s 0.1 -o f {} && wait",
         directory.display(),
         directory.display(),
         target.pid()
