@@ -90,6 +90,8 @@ pub struct Sampler {
     strange: bool,
     /// The thread that was in a system call when it was stopped last.
     called: Option<Pid>,
+    /// How often what was there before a stop in a system call was not proven lately, of [`history::ALL`].
+    unseen: u32,
     /// The last `pthread_t` that the kernel's thread id was looked up for.
     native: Option<(u64, Pid)>,
     tids: Tids,
@@ -177,6 +179,7 @@ impl Sampler {
             stopper: Stopper::new(choice.mode != Mode::Nonblocking),
             strange: false,
             called: None,
+            unseen: 0,
             native: None,
             tids: Tids::new(pid),
             fruitless: 0,
@@ -455,16 +458,16 @@ impl Sampler {
     fn stack_of(&mut self, profile: &mut Profile, thread: Thread) -> bool {
         // Word by word, one look at what stands still is much less to read than several that agree.
         let by_word = self.remote().peek().is_some();
-        if by_word && self.stopped_look(profile, thread, false) {
+        if by_word && self.stopped_look(profile, thread, Some(false)) {
             return true;
         }
         let may_stop = thread.running && self.stopper.may_stop();
         let plan = self.history.plan(may_stop);
-        let mut seen = plan == Plan::Stop && !by_word && self.look(profile, thread, false) == Look::Proven;
+        let mut seen = by_word.then_some(false);
         if plan != Plan::Stop {
             let first = self.look(profile, thread, false);
             let strange = self.strange;
-            seen = plan == Plan::Probe && first == Look::Proven;
+            seen = Some(plan == Plan::Probe && first == Look::Proven);
             let mut proven = first == Look::Proven
                 || first == Look::New && plan == Plan::Look && self.confirm(profile, thread);
             let mut moved = !proven && first != Look::Unproven;

@@ -47,7 +47,7 @@ pub struct History {
 }
 
 /// Every look. So large that the share falls to next to nothing although its parts are rounded.
-const ALL: u32 = 1 << 24;
+pub(super) const ALL: u32 = 1 << 24;
 /// More failed looks than this, and threads are stopped: 3 %. What such looks showed instead is a moment later, so shares
 /// are off by less than that.
 const TOO_MANY: u32 = ALL / 100 * 3;
@@ -62,7 +62,7 @@ const FIRST_SAMPLES: u32 = 64;
 /// A sample counts for so small a part of its share.
 const WEIGHT: u32 = 1024;
 /// The same for shares that have to follow quickly.
-const QUICK_WEIGHT: u32 = 64;
+pub(super) const QUICK_WEIGHT: u32 = 64;
 /// And by so small a part the highest share falls with every look.
 const PEAK_WEIGHT: u32 = 1024;
 /// Samples from one probe to the next.
@@ -154,7 +154,7 @@ impl History {
 }
 
 /// The share after one more, which counts for one in `weight`.
-fn follow(share: u32, is_one: bool, weight: u32) -> u32 {
+pub(super) fn follow(share: u32, is_one: bool, weight: u32) -> u32 {
     share - share / weight + if is_one { ALL / weight } else { 0 }
 }
 

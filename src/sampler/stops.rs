@@ -1,6 +1,7 @@
 //! Looks at threads that stand still because they were stopped, and which threads of the kernel they are.
 
 use super::Sampler;
+use super::history::{ALL, QUICK_WEIGHT, follow};
 use super::look::Look;
 use crate::locate::Interpreter;
 use crate::memory::Memory;
@@ -19,11 +20,21 @@ const LATE_PAUSE: clock::Nanos = 200_000;
 /// Stops of one sample that may give no stack: 1 in 60 does on 3.12 where generators call each other.
 const STOPS: u32 = 8;
 
+/// What was there before a stop in a system call is not to be unproven more often than this, of [`ALL`].
+const UNSEEN: u32 = ALL / 5;
+
 impl Sampler {
-    /// Stops `thread` for one look. Whether that gave its stack. `seen`: the last look, just before, is proven. A thread is
-    /// told to stop some microseconds before it does, and a system call that it makes in that time is where it stops: one
-    /// that takes a hundredth of the time was in half of the stops. So where it is found in one, what was seen before holds.
-    pub(super) fn stopped_look(&mut self, profile: &mut Profile, thread: Thread, mut seen: bool) -> bool {
+    /// Stops `thread` for one look. Whether that gave its stack. `seen`: whether the last look is proven, which was one at what
+    /// was fetched last; none: nobody has looked at that. A thread is told to stop some microseconds before it does, and a
+    /// system call that it makes in that time is where it stops: one that takes a hundredth of the time was in half of the
+    /// stops. So where it is found in one, what was there before holds. To look at that first would take longer where
+    /// something is new, and show less of that; and where it is often not proven, to count only what is would, too.
+    pub(super) fn stopped_look(
+        &mut self,
+        profile: &mut Profile,
+        thread: Thread,
+        mut seen: Option<bool>,
+    ) -> bool {
         let Some(tid) = self.native_id(thread) else { return false };
         self.note_native(thread, tid);
         // One that waits in a system call holds still anyway, and it is not to be woken time and again.
@@ -51,10 +62,14 @@ impl Sampler {
                 Some(Still::Stopped(stopped)) => {
                     profile.counts.stopped += 1;
                     self.called = stopped.in_call().then_some(tid);
-                    if seen && self.called.is_some() {
-                        return true;
+                    if self.called.is_some() {
+                        let seen = seen.unwrap_or_else(|| self.look(profile, thread, false) == Look::Proven);
+                        self.unseen = follow(self.unseen, !seen, QUICK_WEIGHT);
+                        if seen && self.unseen < UNSEEN {
+                            return true;
+                        }
                     }
-                    seen = false;
+                    seen = Some(false);
                     self.lend(Some(tid));
                     let fetched = self.fetch(thread);
                     let accepted = fetched && self.accept(profile, thread);
@@ -72,7 +87,7 @@ impl Sampler {
                 }
                 // It is on no processor, so it does not move; at least not as long as a virtual one is given to it.
                 Some(Still::Late) if self.look_again(profile, thread, true) => return true,
-                Some(Still::Late) => seen = false,
+                Some(Still::Late) => seen = Some(false),
             }
             clock::wait_for_child(LATE_PAUSE);
         }
