@@ -25,7 +25,7 @@ use profiler::Profiler;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use std::{env, thread};
 use verdict::{Score, Trouble};
@@ -139,9 +139,12 @@ fn run(entry: &Entry, group: Option<&Group>, profiler: &Profiler) -> Score {
         (Ok(_), None) => {}
         (Ok(python), Some(group)) => {
             let setting = Setting { python, profiler, full: full() };
+            let beside = BUSY.read().unwrap_or_else(PoisonError::into_inner);
             let (mut number, mut last) = (1, once(group, &setting));
+            drop(beside);
             while last.failed > 0 && number < TRIES && !last.is_wrong() {
                 println!("{}: again, since {}", entry.label, last.remarks.join("; "));
+                let _alone = BUSY.write().unwrap_or_else(PoisonError::into_inner);
                 (number, last) = (number + 1, once(group, &setting));
             }
             if number > 1 && last.failed == 0 {
@@ -154,9 +157,12 @@ fn run(entry: &Entry, group: Option<&Group>, profiler: &Profiler) -> Score {
     score
 }
 
-/// A group of checks that has failed is made again, since the machine may have had other things to do; that it was is
+/// A group of checks that has failed is made again, alone, since the machine may have had other things to do; that it was is
 /// printed. A wrong stack is wrong at the first try.
 const TRIES: u32 = 3;
+
+/// Held by the groups that run beside others, or by one that runs alone.
+static BUSY: RwLock<()> = RwLock::new(());
 
 fn once(group: &Group, setting: &Setting) -> Score {
     let mut score = Score::default();
