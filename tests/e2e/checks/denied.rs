@@ -103,6 +103,9 @@ fn guest(setting: &Setting, mode: &str) -> Result<(Target, Option<Target>, u32),
     let target = match mode {
         "busy" | "traced" => setting.start_busy("ending.py", &["60"])?,
         "inner" => Target::python_in(setting.python, &["unshare", "-U", "-r"], "guest.py", &["plain"])?,
+        "vfork" if setting.python.version < (3, 8) => {
+            return Err(Trouble::Skipped("no os.posix_spawn() before 3.8".into()));
+        }
         mode => setting.start("guest.py", &[mode])?,
     };
     let pid = target.pid();
