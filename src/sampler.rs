@@ -45,8 +45,6 @@ const LONGEST: clock::Nanos = 2 * clock::SECOND;
 const LISTED: u32 = 16;
 /// Samples in a row that give nothing before the process is looked at anew.
 const FRUITLESS: u32 = 3;
-/// Samples from one to the next at which it is tried whether threads that could not be stopped can be by now.
-const TRY_AGAIN: u64 = 256;
 
 /// How and what to sample.
 #[derive(Clone, Copy)]
@@ -90,7 +88,7 @@ pub struct Sampler {
     strange: bool,
     /// The thread that was in a system call when it was stopped last.
     called: Option<Pid>,
-    /// How often what was there before a stop in a system call was not proven lately, of [`history::ALL`].
+    /// How often what was there before a stop in a system call was not proven lately, of `history::ALL`.
     unseen: u32,
     /// The last `pthread_t` that the kernel's thread id was looked up for.
     native: Option<(u64, Pid)>,
@@ -234,9 +232,10 @@ impl Sampler {
     /// Goes on with another process, in the same storage.
     pub fn turn_to(&mut self, pid: Pid, remote: Remote, interpreter: Interpreter) {
         self.pid = pid;
+        self.tids = Tids::new(pid);
         self.history = history(self.choice, &remote);
         self.stopper = Stopper::new(self.choice.mode != Mode::Nonblocking);
-        (self.called, self.fruitless, self.patience) = (None, 0, FRUITLESS);
+        (self.called, self.unseen, self.fruitless, self.patience) = (None, 0, 0, FRUITLESS);
         self.read_anew(remote, interpreter);
     }
 
@@ -294,9 +293,7 @@ impl Sampler {
     /// Takes one sample and counts it.
     pub fn sample(&mut self, profile: &mut Profile) -> Sampled {
         self.plan_proofs();
-        if profile.counts.samples.is_multiple_of(TRY_AGAIN) {
-            self.stopper.try_again();
-        }
+        self.stopper.next_sample();
         let (mut stacks, mut failures) = (0u64, 0);
         let each = self.each_thread(profile, &mut |sampler, profile, index, proven| {
             if !proven {

@@ -14,6 +14,8 @@ const PAUSE: Nanos = SECOND / 1000;
 /// Refusals in a row after which it is not tried again for a while: a debugger keeps a thread, another profiler has it only
 /// now and then for some microseconds.
 const TOLERATED: u32 = 16;
+/// Then, so many samples from one try to the next.
+const TRY_AGAIN: u32 = 256;
 
 /// For so long those are waited for in the end that have not stopped: on a busy machine it takes a while until they run. One
 /// that is told to stop and then left alone finds in the kernel that something waits for it: the system call that it is in
@@ -35,12 +37,13 @@ pub struct Stopper {
     /// Tries in a row that were refused, and why the last one was.
     refusals: u32,
     refused: Option<Errno>,
+    samples: u32,
 }
 
 impl Stopper {
     /// Stops nobody unless `allowed`.
     pub fn new(allowed: bool) -> Stopper {
-        Stopper { late: [const { None }; LATE], allowed, refusals: 0, refused: None }
+        Stopper { late: [const { None }; LATE], allowed, refusals: 0, refused: None, samples: 0 }
     }
 
     /// Whether threads may be stopped, as far as is known.
@@ -48,9 +51,12 @@ impl Stopper {
         self.allowed && self.refusals < TOLERATED
     }
 
-    /// That it is tried once more, should it always have been refused: who traces the process may have let it go.
-    pub fn try_again(&mut self) {
-        self.refusals = self.refusals.min(TOLERATED - 1);
+    /// Now and then it is tried once more, should it always have been refused: who traces the process may have let it go.
+    pub fn next_sample(&mut self) {
+        self.samples = self.samples.wrapping_add(1);
+        if self.samples.is_multiple_of(TRY_AGAIN) {
+            self.refusals = self.refusals.min(TOLERATED - 1);
+        }
     }
 
     /// Why the last one that was told to stop was not.

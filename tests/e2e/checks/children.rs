@@ -28,7 +28,10 @@ pub fn run(setting: &Setting, score: &mut Score) -> Checked {
     }
     score.enter("children: of another version", patiently(|| other_version(setting)));
     score.enter("children: one is killed", patiently(|| one_dies(setting)));
-    score.enter("children: they come and go", patiently(|| come_and_go(setting)));
+    for mode in ["", "--blocking"] {
+        let name = format!("children: they come and go {mode}");
+        score.enter(name.trim_end(), patiently(|| come_and_go(setting, mode)));
+    }
     score.enter("children: dump", dump(setting));
     score.enter("children: check", check(setting));
     score.enter("children: pid of a shell", patiently(|| of_a_shell(setting)));
@@ -125,9 +128,9 @@ fn one_dies(setting: &Setting) -> Checked {
 }
 
 /// Processes that live for 30 ms, one after the other.
-fn come_and_go(setting: &Setting) -> Checked {
+fn come_and_go(setting: &Setting, mode: &str) -> Checked {
     let target = setting.start("children.py", &["brief", LIFE])?;
-    let run = setting.profiler.run(&format!("--verbose -C -s 3 -r 0.002 {}", target.pid()))?;
+    let run = setting.profiler.run(&format!("--verbose -C {mode} -s 3 -r 0.002 {}", target.pid()))?;
     let folded = read(&run)?;
     adds_up(&folded, &run)?;
     let brief = |stack: &[crate::stacks::Frame]| stack.iter().any(|frame| frame.name() == "busy_brief");
