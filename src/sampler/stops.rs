@@ -25,10 +25,7 @@ const UNSEEN: u32 = ALL / 5;
 
 impl Sampler {
     /// Stops `thread` for one look. Whether that gave its stack. `seen`: whether the last look is proven, which was one at what
-    /// was fetched last; none: nobody has looked at that. A thread is told to stop some microseconds before it does, and a
-    /// system call that it makes in that time is where it stops: one that takes a hundredth of the time was in half of the
-    /// stops. So where it is found in one, what was there before holds. To look at that first would take longer where
-    /// something is new, and show less of that; and where it is often not proven, to count only what is would, too.
+    /// was fetched last; none: nobody has looked at that.
     pub(super) fn stopped_look(
         &mut self,
         profile: &mut Profile,
@@ -62,12 +59,8 @@ impl Sampler {
                 Some(Still::Stopped(stopped)) => {
                     profile.counts.stopped += 1;
                     self.called = stopped.in_call().then_some(tid);
-                    if self.called.is_some() {
-                        let seen = seen.unwrap_or_else(|| self.look(profile, thread, false) == Look::Proven);
-                        self.unseen = follow(self.unseen, !seen, QUICK_WEIGHT);
-                        if seen && self.unseen < UNSEEN {
-                            return true;
-                        }
+                    if self.called.is_some() && self.was_seen(profile, thread, seen) {
+                        return true;
                     }
                     seen = Some(false);
                     self.lend(Some(tid));
@@ -92,6 +85,16 @@ impl Sampler {
             clock::wait_for_child(LATE_PAUSE);
         }
         false
+    }
+
+    /// Whether what was fetched before `thread` stopped in a system call gave its stack. It is told to stop some microseconds
+    /// before it does, and a call that it makes in that time is where it stops: one that took a fiftieth of the time was in
+    /// half of the stops. To look before the stop would take longer where something is new, and show less of that;
+    /// and where such looks are often not proven, to count those that are would, too.
+    fn was_seen(&mut self, profile: &mut Profile, thread: Thread, seen: Option<bool>) -> bool {
+        let seen = seen.unwrap_or_else(|| self.look(profile, thread, false) == Look::Proven);
+        self.unseen = follow(self.unseen, !seen, QUICK_WEIGHT);
+        seen && self.unseen < UNSEEN
     }
 
     /// Reads through thread `tid`, which stands still, where that is the way to read.
