@@ -85,8 +85,9 @@ fn words(error: &Error<'_>, out: &mut dyn Sink) {
         }
         Error::Hung(pid) => {
             let text = b"PID % cannot be read any more: the kernel waits for somebody to say what is on a page or in a \
-                file of it (userfaultfd, a file system in user space), for more than 4 s now";
-            say_pid(out, text, pid);
+                file of it (userfaultfd, a file system in user space), for more than 4 s now; /proc/%/maps has its files";
+            let number = Decimal::new(pid);
+            say(out, text, &[number.bytes(), number.bytes()]);
         }
         Error::OnlyStopped(pid) => {
             let text = b"PID % can only be read by PTRACE_PEEKDATA, which stops a thread each time, and \

@@ -4,8 +4,7 @@
 
 use super::proc::Path;
 use core::ffi::CStr;
-use rustix::fd::AsFd;
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, OFlags, StatxFlags, fstatfs, openat, readlinkat_raw, statat, statx,
 };
@@ -35,9 +34,13 @@ pub struct Place {
 /// What the kernel knows of a file.
 #[derive(Clone, Copy, Default)]
 pub struct Known {
+    /// Its number, and that of its file system.
     pub inode: u64,
+    /// See above.
     pub device: u64,
+    /// Its kind and its permissions (st_mode, inode(7)).
     pub mode: u32,
+    /// A user id.
     pub owner: u32,
     /// The room that it takes, in blocks.
     pub blocks: u64,

@@ -3,8 +3,8 @@
 Each is called by `timed`, which adds the time that it took, with all that it calls, to its total. At every SIGUSR1 the
 totals are written to READY.1, READY.2 and so on, in lines `total FUNCTION SECONDS`, so that a test knows what happened
 between two of them. KIND is the length of a call: `long` (5 ms), `middle` (20 us), or `contrast`: `many_tiny` makes
-calls of some 200 ns, beta takes 20 us, gamma 1 ms. In kind `asking` every 30 us there is a system call, in `asking`. In kind `short` all calls last 200 ns, and are of one length, and
-READY itself says `share FUNCTION FRACTION`.
+calls of some 200 ns, beta takes 20 us, gamma 1 ms. In kind `asking` every 30 us there is a system call, in `asking`. In
+kind `short` all calls last 200 ns, and are of one length, and READY itself says `share FUNCTION FRACTION`.
 """
 import itertools
 import os
