@@ -4,7 +4,8 @@
 //! The way of one sample, and who goes it:
 //!
 //! ```text
-//! program    reads the options (cli), maps all storage there will be (storage), finishes what was begun
+//! program    reads the options (cli), maps all storage there will be (storage), finishes what was begun, also when a read
+//!            does not end (sys/watch)
 //! children   the process, with `--children` all that come from it: finds them, notices when one ends or calls exec
 //! session    waits for the deadline, and for what ends it all
 //! locate     finds the interpreter in it, once: images (target, maps), symbols (elf), version and layout (python/versions,

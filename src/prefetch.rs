@@ -137,8 +137,8 @@ impl<const N: usize> Items<N> {
         Items { items, used, low, high }
     }
 
-    fn iter(&self) -> impl Iterator<Item = &Item> {
-        self.items.iter().take(self.used)
+    fn all(&self) -> &[Item] {
+        self.items.get(..self.used).unwrap_or_default()
     }
 }
 
@@ -313,13 +313,7 @@ impl<M: Gather> Prefetch<M> {
         let end = offset + (high - low) as usize;
         let mut words = [0; N];
         if end > PAGE as usize {
-            self.words_apart(
-                sight,
-                base,
-                items.items.get(..items.used).unwrap_or_default(),
-                moving,
-                &mut words,
-            )?;
+            self.words_apart(sight, base, items.all(), moving, &mut words)?;
             return Ok(words);
         }
         let state = &mut *self.state.borrow_mut();
@@ -402,7 +396,7 @@ impl<M: Gather> Prefetch<M> {
     #[cold]
     fn words_alone<const N: usize>(&self, base: Addr, items: &Items<N>) -> Result<[u64; N], Miss> {
         let mut words = [0; N];
-        for (value, item) in words.iter_mut().zip(items.iter()) {
+        for (value, item) in words.iter_mut().zip(items.all()) {
             *value = self.target.raw(base.plus(item.offset.into()), item.size as usize)?;
         }
         Ok(words)

@@ -62,7 +62,7 @@ pub fn note_end(pid: Pid, status: WaitStatus) {
 
 /// Makes a child that goes on from here with a copy of everything: its pid, and none in the child itself.
 pub fn fork() -> Result<Option<Pid>, Errno> {
-    // SAFETY: a plain fork of a process with one thread.
+    // SAFETY: a plain fork. The child has this thread alone and needs nothing of the one that watches.
     let child = unsafe { syscall(nr::CLONE, [SIGCHLD, 0, 0, 0, 0, 0])? };
     Ok(Pid::from_raw(child as i32))
 }
