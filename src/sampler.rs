@@ -284,7 +284,8 @@ impl Sampler {
                 if let Some(&thread) = self.threads.get(index as u32).filter(|thread| thread.running)
                     && self.fetch(thread)
                 {
-                    self.look(profile, thread, false);
+                    let look = self.look(profile, thread, false);
+                    self.history.note_moved(look == Look::Moved);
                 }
             }
         }

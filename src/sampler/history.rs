@@ -41,8 +41,9 @@ pub struct History {
     moves: bool,
     /// How many looks `torn` and `peak` are of; counted up to [`ACQUAINTED`].
     looks: u32,
-    /// How many samples `moved` and `strange` are of; counted up to [`FIRST_SAMPLES`].
+    /// How many samples `strange` is of, counted up to [`FIRST_SAMPLES`], and `moved`, up to [`WEIGHT`].
     samples: u32,
+    moments: u32,
     until_probe: u32,
 }
 
@@ -59,8 +60,10 @@ const FAMILIAR: u32 = TOO_STRANGE / 2;
 /// Samples in which it is not held against a target that much is new. They show time in what is called only once as
 /// time in what came after it, so there are few.
 const FIRST_SAMPLES: u32 = 64;
-/// A sample counts for so small a part of its share.
+/// A sample counts for so small a part of its share: a calm target is not to be stopped by chance. At first for more: until
+/// threads are stopped, what lives for a very short time is seen too seldom.
 const WEIGHT: u32 = 1024;
+const FIRST_WEIGHT: u32 = 128;
 /// The same for shares that have to follow quickly.
 pub(super) const QUICK_WEIGHT: u32 = 64;
 /// And by so small a part the highest share falls with every look.
@@ -80,6 +83,7 @@ impl History {
             moves: false,
             peak: 0,
             samples: 0,
+            moments: 0,
             looks: 0,
             until_probe: 0,
         }
@@ -137,10 +141,16 @@ impl History {
         if self.looks < ACQUAINTED { ONE_SHOT } else { CONFIRMING_ROOT }
     }
 
+    /// Notes a look that is no sample: whether the thread moved at all of its moments.
+    pub fn note_moved(&mut self, moved: bool) {
+        self.moments = (self.moments + 1).min(WEIGHT);
+        self.moved = follow(self.moved, moved, self.moments.max(FIRST_WEIGHT)).min(2 * TOO_MANY);
+    }
+
     /// Notes a sample: whether its first look had to be replaced, because the thread `moved`, or because it showed what
     /// was `strange`.
     pub fn note(&mut self, moved: bool, strange: bool) {
-        self.moved = follow(self.moved, moved, WEIGHT).min(2 * TOO_MANY);
+        self.note_moved(moved);
         // At first everything is new, so that says nothing; and it is no reason to stop for longer than it lasts.
         self.samples = (self.samples + 1).min(FIRST_SAMPLES);
         let strange = strange && self.samples == FIRST_SAMPLES;

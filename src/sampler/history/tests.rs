@@ -35,6 +35,24 @@ fn threads_are_stopped_while_looks_at_them_often_fail() {
 }
 
 #[test]
+fn a_fast_target_is_known_for_one_within_a_hundred_samples_or_so() {
+    let mut random = Random(5);
+    let looks = |random: &mut Random, moved| {
+        let mut history = History::new(Mode::Default);
+        let chance = |_: &u32| {
+            history.note_moved(random.below(100) < moved);
+            history.note(random.below(100) < moved, false);
+            history.is_stopping()
+        };
+        (0..1000).find(chance).unwrap_or(1000)
+    };
+    for (moved, at_most) in [(5, 150), (20, 25)] {
+        let mean = (0..100).map(|_| looks(&mut random, moved)).sum::<u32>() / 100;
+        assert!(mean <= at_most, "{moved} %: {mean}");
+    }
+}
+
+#[test]
 fn between_the_thresholds_all_stays_as_it_was() {
     let between = (u64::from(TOO_MANY) + u64::from(FEW)) * 10_000 / 2 / u64::from(ALL);
     let mut random = Random(2);
