@@ -23,8 +23,8 @@
 //!             copy 0, with the edge  ^   copy 1
 //! ```
 //!
-//! A deep frame on a page of frames that must hold still is taken from the first copy of that page. Proofs are
-//! left out of most samples: what is known is believed until they are read again.
+//! A deep frame on a page of frames that must hold still is compared like those. Proofs are left out of most samples:
+//! what is known is believed until they are read again.
 
 mod plan;
 
@@ -336,7 +336,7 @@ impl<M: Gather> Prefetch<M> {
             words[index] = value;
             index += 1;
         }
-        if self.is_disordered(sight, place, at) {
+        if self.is_disordered(sight, before != after, place, at) {
             self.late.set(true);
             state.plan.reorder();
         }
@@ -372,7 +372,7 @@ impl<M: Gather> Prefetch<M> {
 
     /// Whether a frame was copied on the wrong side of another one. Pages are in order as of the last time that the plan
     /// changed, so that can be.
-    fn is_disordered(&self, sight: Sight, place: u32, at: Addr) -> bool {
+    fn is_disordered(&self, sight: Sight, compared: bool, place: u32, at: Addr) -> bool {
         match sight {
             // The position of the innermost frame is that of a time at which the ones below were still to be copied. Only
             // within one range, where a few nanoseconds lie between them, they may have been.
@@ -384,7 +384,7 @@ impl<M: Gather> Prefetch<M> {
                 self.edge.set((place, at.0));
                 false
             }
-            Sight::Deep => {
+            Sight::Deep if !compared => {
                 let (edge, address) = self.edge.get();
                 place < edge && address / PAGE != at.0 / PAGE
             }
@@ -430,12 +430,18 @@ impl<M: Gather> Prefetch<M> {
     fn copies(&self, sight: Sight, page: &Page) -> Result<(u32, u32), Miss> {
         let [first, second, third] = page.copies;
         let later = self.moment.get() == Moment::Second;
+        let compared = match sight {
+            Sight::Still(_) | Sight::Glimpse => true,
+            // On a page that is copied around the moment anyway, that tells more than the order of the ranges.
+            Sight::Deep => page.part == Part::Still,
+            _ => false,
+        };
         Ok(match sight {
-            Sight::Still(_) | Sight::Glimpse if later && third != NO_COPY => (second, third),
+            _ if compared && later && third != NO_COPY => (second, third),
             // What is looked at then has to be seen around the second moment: a frame that held still around the first
             // one may have called something else since, by way of the same function.
-            Sight::Still(_) | Sight::Glimpse if later => return Err(Miss::Moved),
-            Sight::Still(_) | Sight::Glimpse => (first, second),
+            _ if compared && later => return Err(Miss::Moved),
+            _ if compared => (first, second),
             Sight::Once if later => (second, second),
             _ => (first, first),
         })

@@ -341,6 +341,35 @@ fn a_deep_frame_among_others_takes_no_range_of_its_own() {
     assert_eq!((ranges(&target).len(), prefetch.was_late()), (before, false));
 }
 
+/// Frames on the heap lie in any order: a deep one before the one at the edge, on the page of a young one.
+#[test]
+fn a_deep_frame_among_younger_ones_than_that_at_the_edge_is_compared() {
+    let (young, deep, edge) = (FRAMES + 0x10, FRAMES + 0x20, FRAMES + 0x1010);
+    let walk = [
+        (Sight::Once, 0x3_0000),
+        (Sight::Still(3), young),
+        (Sight::Still(STILL_FRAMES as u8), edge),
+        (Sight::Edge, edge),
+        (Sight::Deep, deep),
+    ];
+    let target = target([FRAMES, FRAMES + 0x1000, 0x3_0000]);
+    let prefetch = prefetch(&target, 16);
+    prefetch.set_second(false);
+    (0..3).for_each(|_| sample(&prefetch, Moment::First, &walk));
+    assert!(!prefetch.was_late());
+    let call: Vec<u64> = ranges(&target).iter().map(|&(base, _)| base).collect();
+    assert_eq!(call, [young, 0x3_0000, young]);
+    for range in 0..=call.len() {
+        target.set(deep, deep);
+        let change = Change::Write([(deep, 99u64.to_le_bytes().to_vec())].into());
+        target.on(When::Range { call: target.calls(), range, byte: 0 }, change);
+        sample(&prefetch, Moment::First, &walk[..1]);
+        let found = [Ok(99), Err(Miss::Moved), Ok(deep)][usize::from(range > 0) + usize::from(range == 3)];
+        assert_eq!(load(&prefetch, Sight::Deep, deep), found, "{range}");
+        assert!(!prefetch.was_late());
+    }
+}
+
 #[test]
 fn one_thread_can_be_fetched_alone() {
     let target = target(WALKED.into_iter().chain([0x5_0000, 0x6_0000]));
