@@ -60,7 +60,7 @@ pub enum Sight {
     Deep,
     /// Once, after the frames, and not with every sample: what proves that something known is still so.
     Proof,
-    /// Now, and never again: names and line tables.
+    /// Now, and in the rest of the sample before `Proof`: names and line tables.
     Aside,
 }
 
@@ -447,16 +447,22 @@ impl<M: Gather> Prefetch<M> {
         })
     }
 
-    /// Bytes of any number; those of one page are read with the page.
+    /// Bytes of any number, page by page.
     fn bytes(&self, sight: Sight, at: Addr, into: &mut [u8]) -> Result<(), Miss> {
-        let (number, offset) = (at.0 / PAGE, (at.0 % PAGE) as usize);
-        let end = offset.saturating_add(into.len());
-        if end > PAGE as usize {
-            self.late.set(true);
-            return self.target.read(at, into);
+        let (mut at, mut left) = (at, into);
+        while !left.is_empty() {
+            let room = (PAGE - at.0 % PAGE) as usize;
+            let (part, rest) = left.split_at_mut(room.min(left.len()));
+            self.bytes_of_page(sight, at, part)?;
+            (at, left) = (Addr(at.0.wrapping_add(part.len() as u64)), rest);
         }
+        Ok(())
+    }
+
+    fn bytes_of_page(&self, sight: Sight, at: Addr, into: &mut [u8]) -> Result<(), Miss> {
+        let (number, offset) = (at.0 / PAGE, (at.0 % PAGE) as usize);
         let state = &mut *self.state.borrow_mut();
-        let index = self.locate(state, sight, number, (offset, end))?;
+        let index = self.locate(state, sight, number, (offset, offset + into.len()))?;
         let Some(page) = index.and_then(|index| state.plan.page(index)) else {
             return self.target.read(at, into);
         };
@@ -489,7 +495,14 @@ impl<M: Gather> Prefetch<M> {
         let found = among_still.or_else(|| state.plan.find(group, sight.part(), number, state.hint));
         if let Some(index) = found.or_else(|| state.plan.add(group, sight.part(), number)) {
             state.hint = index;
-            if state.plan.touch(index, bytes, sight.depth()) && (sight != Sight::Proof || state.has(index)) {
+            if state.plan.touch(index, bytes, sight.depth()) && (group != plan::PROOFS || state.has(index)) {
+                // Where it was read late, that may have been after what is to prove it.
+                self.late.set(self.late.get() || sight == Sight::Aside && state.is_late(index));
+                return Ok(Some(index));
+            }
+            if let Some(at) = state.late_copy(number) {
+                self.late.set(true);
+                state.plan.set_late(index, at);
                 return Ok(Some(index));
             }
             let end = state.used + PAGE as usize;
@@ -507,11 +520,23 @@ impl<M: Gather> Prefetch<M> {
 }
 
 impl State {
-    /// Whether a page of proofs was fetched, not only planned.
+    /// Whether a page of the proofs' group was fetched, not only planned.
     fn has(&self, index: usize) -> bool {
-        let Some(page) = self.plan.page(index) else { return false };
-        let start = page.start();
-        !(self.fetched..self.total).contains(&start)
+        self.plan.page(index).is_some_and(|page| !(self.fetched..self.total).contains(&page.start()))
+    }
+
+    /// Where a page is that was read on its own for something else that all threads share.
+    fn late_copy(&self, number: u64) -> Option<u32> {
+        let group = |part| if part == Part::Root { plan::ROOTS } else { plan::PROOFS };
+        let other =
+            [Part::Root, Part::Aside, Part::Proof].map(|part| self.plan.find(group(part), part, number, 0));
+        let late = other.into_iter().flatten().find(|&index| self.is_late(index));
+        self.plan.page(late?).map(|page| page.copies[0])
+    }
+
+    /// Whether a page was read on its own.
+    fn is_late(&self, index: usize) -> bool {
+        self.plan.page(index).is_some_and(|page| page.have.1 > 0 && page.start() >= self.total)
     }
 }
 

@@ -38,10 +38,10 @@ pub enum Part {
     Still,
     /// What is read at the moments.
     Once,
+    /// What is fetched in one sample only: before what proves that it belongs to something known.
+    Aside,
     /// What proves that something known is still so.
     Proof,
-    /// What is not fetched again.
-    Aside,
 }
 
 /// A page of the plan.
@@ -55,7 +55,7 @@ pub struct Page {
     depth: u8,
     /// Bytes to fetch, and bytes that are in the buffer: from, to.
     wanted: (u16, u16),
-    have: (u16, u16),
+    pub have: (u16, u16),
     /// Where byte 0 of each copy of the page is in the buffer, or would be. Wraps below 0.
     pub copies: [u32; 3],
     used: u32,
@@ -120,6 +120,8 @@ pub struct Plan {
     only: Option<u64>,
     /// There was no room for a page.
     crowded: bool,
+    /// There are pages that the next sample does without.
+    aside: bool,
     sample: u32,
     room: u16,
     /// There is a second moment, so frames are read a third time.
@@ -140,6 +142,7 @@ impl Plan {
             stale: true,
             only: None,
             crowded: false,
+            aside: false,
             sample: 1,
             room,
             second: true,
@@ -157,9 +160,7 @@ impl Plan {
 
     pub(super) fn next_sample(&mut self) {
         self.sample = self.sample.wrapping_add(1);
-        if self.sample.is_multiple_of(KEEP_PROOF) {
-            self.stale = true;
-        }
+        self.stale |= core::mem::take(&mut self.aside) || self.sample.is_multiple_of(KEEP_PROOF);
     }
 
     /// The next call's ranges are put in order anew.
@@ -222,7 +223,11 @@ impl Plan {
         let Some(page) = self.pages.get_mut(index) else { return false };
         let (from, to) = (bytes.0 as u16, bytes.1 as u16);
         page.depth = if page.used == self.sample { page.depth.min(depth) } else { depth };
-        page.used = if page.part == Part::Aside { self.sample.wrapping_sub(KEEP) } else { self.sample };
+        page.used = self.sample;
+        if page.part == Part::Aside {
+            page.used = self.sample.wrapping_sub(KEEP - 1);
+            self.aside = true;
+        }
         if from < page.wanted.0 || to > page.wanted.1 {
             let room = if page.part == Part::Still { self.room } else { 0 };
             page.wanted =

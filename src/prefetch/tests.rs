@@ -341,6 +341,59 @@ fn a_deep_frame_among_others_takes_no_range_of_its_own() {
     assert_eq!((ranges(&target).len(), prefetch.was_late()), (before, false));
 }
 
+/// Names and lines: read page by page when they are first asked for, then with each call of the same sample and with none of
+/// the next one. What was read on its own may have been read after what is to prove it.
+#[test]
+fn what_is_aside_is_fetched_for_the_rest_of_the_sample() {
+    let target = target([FRAMES, FRAMES + 0x1000]);
+    let prefetch = prefetch(&target, 16);
+    let mut text = [0; 32];
+    let mut read = |at: u64| {
+        prefetch.set_late(false);
+        assert_eq!(prefetch.with(Sight::Aside).read(Addr(at), &mut text), Ok(()));
+        let words = [at, at + 8, at + 16, at + 24].map(u64::to_le_bytes);
+        assert_eq!(text.as_slice(), words.as_flattened());
+        prefetch.was_late()
+    };
+    for _ in 0..3 {
+        prefetch.next_sample();
+        assert!(prefetch.fetch(None, true));
+        let reads = target.reads();
+        // Each of the two pages is read once; what is there is as late as what was just read.
+        assert!(read(FRAMES + 0xff0) && read(FRAMES + 0xff0) && read(FRAMES + 0x1000));
+        assert_eq!(target.reads(), reads + 2);
+        assert!(prefetch.fetch(None, true));
+        assert!(!read(FRAMES + 0xff0) && !read(FRAMES + 0x1000) && read(FRAMES + 0xfe0));
+        assert_eq!(ranges(&target), [(FRAMES + 0xff0, 0x30)]);
+        // Where proofs are left out, so is what they are to prove.
+        assert!(prefetch.fetch(None, false));
+        assert!(read(FRAMES + 0xff0));
+    }
+}
+
+/// What was just read on its own for one purpose is there for another one.
+#[test]
+fn a_page_that_was_read_late_is_not_read_again() {
+    let target = target([FRAMES]);
+    let prefetch = prefetch(&target, 16);
+    for _ in 0..2 {
+        prefetch.next_sample();
+        assert!(prefetch.fetch(None, true));
+        let reads = target.reads();
+        for sight in [Sight::Aside, Sight::Proof, Sight::Root, Sight::Last, Sight::Once, Sight::Still(2)] {
+            prefetch.set_late(false);
+            assert_eq!(load(&prefetch, sight, FRAMES + 0x10), Ok(FRAMES + 0x10));
+            assert!(prefetch.was_late(), "{sight:?}");
+        }
+        assert_eq!(target.reads(), reads + 1);
+        prefetch.next_sample();
+        assert!(prefetch.fetch(None, true));
+        assert_eq!(load(&prefetch, Sight::Proof, FRAMES + 0x10), Ok(FRAMES + 0x10));
+        assert!(!prefetch.was_late());
+        (0..2 * KEEP).for_each(|_| prefetch.next_sample());
+    }
+}
+
 /// Frames on the heap lie in any order: a deep one before the one at the edge, on the page of a young one.
 #[test]
 fn a_deep_frame_among_younger_ones_than_that_at_the_edge_is_compared() {

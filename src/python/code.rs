@@ -193,8 +193,7 @@ impl Codes {
     }
 
     /// Function and line of an instruction of the code object at `address`; nothing for one of the interpreter's own.
-    /// What has to be read for that is read late, so it counts only after another fetch. Errors: when there is no
-    /// code object.
+    /// What has to be read late for that counts only after another fetch. Errors: when there is no code object.
     pub fn locate<M: Gather>(
         &mut self,
         prefetch: &Prefetch<M>,
@@ -253,7 +252,6 @@ impl Codes {
         let Some(&known) = self.known.get(id) else { return Err(Miss::Endless) };
         let mut line = 0;
         if context.lines && !known.shim {
-            prefetch.set_late(true);
             line = read_line(&prefetch.with(Sight::Aside), layout, &known, position)?;
         }
         let new = Located { address, position, known: id, serial: known.serial, line, callee: 0 };
