@@ -35,11 +35,9 @@ impl Sampler {
 
     /// Whether further looks show the same frames, so that the new calls in it can be believed.
     pub(super) fn confirm(&mut self, profile: &mut Profile, thread: Thread) -> bool {
-        if !self.confirm_root(profile, thread) {
-            return false;
-        }
+        let Some(mut looks) = self.confirm_root(profile, thread) else { return false };
         let calls = calls_of(self.seen.items());
-        let (mut looks, mut learning) = (1, 0);
+        let mut learning = 0;
         while looks < self.history.confirming() {
             if !self.fetch(thread) {
                 return false;
@@ -57,30 +55,37 @@ impl Sampler {
         true
     }
 
-    /// Whether the root of the last look is one, as further looks show. A generator changes between having a caller and
-    /// having none with every item, so that takes more of them; but they need have nothing in common but the root.
-    pub(super) fn confirm_root(&mut self, profile: &mut Profile, thread: Thread) -> bool {
+    /// Whether the root of the last look is one, as further looks show, and then how many of them in a row have shown the
+    /// calls that the last one does. A generator changes between having a caller and having none with every item, so that
+    /// takes more looks; but they need have nothing in common but the root.
+    pub(super) fn confirm_root(&mut self, profile: &mut Profile, thread: Thread) -> Option<u32> {
         // Where a stack has to begin at a shim, the walk has seen that it does.
         let root = self.path.get(0).map(|step| step.found.serial);
-        let Some(root) = root.filter(|_| self.interpreter.layout.frame.owner.is_none()) else { return true };
+        let Some(root) = root.filter(|_| self.interpreter.layout.frame.owner.is_none()) else {
+            return Some(1);
+        };
         let wanted = self.history.confirming_root();
-        let mut same = 0;
+        let (mut same, mut calls, mut alike) = (0, calls_of(self.seen.items()), 1);
         for _ in 0..4 * wanted {
             if same == wanted || self.codes.is_call(None, root) {
                 self.codes.learn_call(None, root);
-                return true;
+                return Some(alike);
             }
             if !self.fetch(thread) {
-                return false;
+                return None;
             }
             if matches!(self.look(profile, thread, false), Look::Proven | Look::New) {
                 if self.path.get(0).map(|step| step.found.serial) != Some(root) {
-                    return false;
+                    return None;
                 }
+                let last = core::mem::replace(&mut calls, calls_of(self.seen.items()));
+                alike = if last == calls { alike + 1 } else { 1 };
                 same += 1;
+            } else {
+                alike = 0;
             }
         }
-        false
+        None
     }
 
     pub(super) fn learn_calls(&mut self) {
