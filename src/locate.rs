@@ -62,9 +62,9 @@ struct Symbols {
     current: Option<Addr>,
     /// `interp_head` (up to 3.6).
     head: Option<Addr>,
-    /// `Py_Version` (3.11+).
-    version: Option<Addr>,
-    /// What holds the code.
+    /// How they were found, for `Py_Version` (3.11+).
+    look: Look,
+    /// What holds the code, or `_PyRuntime`.
     image: Mapped,
 }
 
@@ -126,11 +126,11 @@ fn symbols(search: &Search<'_>, ranks: &RangeInclusive<Rank>, look: Look) -> Opt
     };
     let runtime = first(RUNTIME);
     let current = if runtime.is_none() { first(b"_PyThreadState_Current") } else { None };
-    let (_, variable_in) = runtime.or(current)?;
-    let function = first(b"PyInterpreterState_Head");
-    let image = function.map_or(variable_in, |(_, image)| image);
+    let (_, mut image) = runtime.or(current)?;
     let mut head = None;
     if runtime.is_none() {
+        let function = first(b"PyInterpreterState_Head");
+        image = function.map_or(image, |(_, image)| image);
         head = function.and_then(|(function, _)| decode_accessor(search.memory, function.address));
         head = head.or_else(|| Some(in_file(search, &image, b"interp_head")?.address));
     }
@@ -138,7 +138,7 @@ fn symbols(search: &Search<'_>, ranks: &RangeInclusive<Rank>, look: Look) -> Opt
         runtime: runtime.map(|(symbol, _)| symbol),
         current: current.map(|(symbol, _)| symbol.address),
         head,
-        version: look(search, &image, b"Py_Version").map(|symbol| symbol.address),
+        look,
         image,
     })
 }
@@ -311,7 +311,8 @@ fn roots(symbols: &Symbols, places: &Runtime) -> Option<Roots> {
 /// the name of its file, which is right wherever it is specific, then the string that it prints.
 #[inline(never)] // so that its caller has a small frame
 fn version(search: &Search<'_>, symbols: &Symbols, header: Option<Header>) -> Option<u64> {
-    let word = || search.memory.word::<u64>(symbols.version?).ok();
+    let symbol = || (symbols.look)(search, &symbols.image, b"Py_Version");
+    let word = || search.memory.word::<u64>(symbol()?.address).ok();
     let name = || name_version(search.images.name(&symbols.image));
     let libraries = || search.images.iter().filter(|image| image.rank == Rank::Libpython);
     let library = || libraries().find_map(|image| name_version(search.images.name(image)));
