@@ -91,7 +91,8 @@ class Bench:
             self.raw["pairs"].append(row)
 
     def calls(self, specs, wanted):
-        """System calls. Nothing in them depends on time, so several at once."""
+        """System calls. Without stops nothing in them depends on time, so several at once. A thread that is to stop needs
+        a processor for that."""
         jobs = [(spec, name) for spec in specs for name in self.names(wanted.get(spec, wanted[""]))
                 for _ in range(self.plan.rounds if name.startswith("pyflame") else 1)]
         setup.say("system calls: %d runs" % len(jobs))
@@ -115,11 +116,15 @@ class Bench:
                 with lock:
                     self.raw["calls"].append(row)
 
-        workers = [threading.Thread(target=work) for _ in range(2)]
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join()
+        alone = [job for job in jobs if "--blocking" in job[1]]
+        jobs[:] = [job for job in jobs if job not in alone]
+        for count in (2, 1):
+            workers = [threading.Thread(target=work) for _ in range(count)]
+            for worker in workers:
+                worker.start()
+            for worker in workers:
+                worker.join()
+            jobs[:] = alone
 
     def windows(self, spec, rate, wanted):
         """How fast the target works with and without a profiler, in turns."""
