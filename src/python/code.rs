@@ -42,7 +42,7 @@ pub struct Known {
     line_table: Addr,
     /// Made by the interpreter to call `__init__` (3.13+), no function of the program.
     shim: bool,
-    /// The last fetch that proved it; its interpreter's count, if that proves it, too; and the count as it was read last.
+    /// The last fetch that proved it, or in which it was read; its interpreter's count, if that proves it, too; and the count as it was read last.
     fetch: u32,
     generation: Option<u64>,
     counted: Option<u64>,
@@ -372,11 +372,11 @@ impl Codes {
             line_table: print.line_table,
             // `_Py_MakeShimCode` (codeobject.c) uses one string for both names and begins at line 0.
             shim: print.first_line == 0 && print.file_name == print.name,
-            fetch: self.fetch.wrapping_sub(1),
+            // Only another one can prove it.
+            fetch: self.fetch,
             generation: None,
             counted: None,
-            // A digest of them tells of another one.
-            names: if print.version == 0 { PROVEN } else { names.digest },
+            names: names.digest,
             proofs: 0,
             believed: false,
         })

@@ -23,7 +23,9 @@ fn names(setting: &Setting, pid: u32, runs: u32) -> Checked {
             if function.starts_with("fresh_") {
                 seen += 1;
                 let right = caller.strip_prefix('c') == function.get(function.len() - 1..);
-                ensure(right, || format!("run {number}: {caller} calls {function}"))?;
+                ensure(right, || {
+                    format!("1 impossible of {seen} in run {number}: {caller} calls {function}")
+                })?;
             }
         }
     }
