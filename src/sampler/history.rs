@@ -54,8 +54,8 @@ pub(super) const ALL: u32 = 1 << 24;
 const TOO_MANY: u32 = ALL / 100 * 3;
 /// Fewer, and they no longer are: 1.5 %.
 const FEW: u32 = TOO_MANY / 2;
-/// The same for what had to be learned: 12 % and 6 %.
-const TOO_STRANGE: u32 = ALL / 100 * 12;
+/// The same for what had to be learned: 6 % and 3 %.
+const TOO_STRANGE: u32 = ALL / 100 * 6;
 const FAMILIAR: u32 = TOO_STRANGE / 2;
 /// Samples in which it is not held against a target that much is new. They show time in what is called only once as
 /// time in what came after it, so there are few.
