@@ -86,9 +86,8 @@ fn run_all(entries: &[&Entry], groups: &[&Group]) -> Vec<Score> {
     (0..entries.len()).map(|at| Score::sum(&parts(at))).collect()
 }
 
-/// Those of the groups that are to run on interpreter number `at`.
-/// A development build is tested on one build in three, and what is to run on few versions on one, so that `cargo test` takes
-/// minutes; what is shipped, on all.
+/// Those of the groups that are to run on interpreter number `at`. A development build has to pass those that are for every
+/// interpreter on all, and the others on one, so that `cargo test` takes minutes; what is shipped, all of them where they are for.
 fn groups_for<'a>(
     at: usize,
     entries: &[&Entry],
@@ -101,12 +100,11 @@ fn groups_for<'a>(
     let any = |at: &usize| python(*at).is_some();
     let chosen = (0..entries.len()).find(ordinary).or((0..entries.len()).find(any));
     let mut first = (0..at).all(|earlier| build(earlier) != build(at));
-    first &= profiler.is_shipped || at.is_multiple_of(3) || entries.len() < 3;
+    first &= profiler.is_shipped || chosen == Some(at) || entries.len() < 3;
     let version = |at| python(at).map(|python| python.version);
-    let few = first
-        && (profiler.is_shipped || chosen == Some(at) || entries.len() < 3)
-        && version(at).is_some_and(|version| FEW.contains(&version))
+    let few = version(at).is_some_and(|version| FEW.contains(&version))
         && (0..at).all(|earlier| version(earlier) != version(at));
+    let few = first && (few || !profiler.is_shipped);
     let runs = |group: &&&Group| match group.on {
         Extent::Every => true,
         Extent::EachBuild => first || full(),

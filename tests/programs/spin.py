@@ -9,6 +9,8 @@ import time
 import report
 
 known = []
+# Opened when all threads are there: one that starts beside thirty that compute waits for the GIL time and again.
+gate = threading.Lock()
 
 
 def me():
@@ -17,7 +19,8 @@ def me():
 
 def spinner():
     known.append('spins %d' % me())
-    x = 0
+    with gate:
+        x = 0
     while True:
         x = (x * 3 + 1) % 1000003
 
@@ -28,6 +31,7 @@ def sleeper():
 
 
 def main(path, spinners):
+    gate.acquire()
     for function in [sleeper] * 3 + [spinner] * spinners:
         thread = threading.Thread(target=function)
         thread.daemon = True
@@ -35,6 +39,7 @@ def main(path, spinners):
     while len(known) < spinners + 3:
         time.sleep(0.005)
     report.write(path, known + ['sleeps %d' % me()])
+    gate.release()
     time.sleep(10 ** 5)
 
 
