@@ -108,9 +108,12 @@ class Bench:
                 row = {"shape": spec, "profiler": name}
                 try:
                     with self.new_target(spec) as target:
-                        rate = 200 if self.plan.quick else 100
+                        # Until all that there is has been seen, which takes some hundred samples, there is more to read.
+                        learns = name.startswith("pyflame")
+                        rate = 1000 if learns else 200 if self.plan.quick else 100
                         for key, seconds in (("short", self.plan.short), ("long", self.plan.long)):
-                            row[key] = self.runner.calls(profiler, target, rate, seconds + 4 * profiler.start_up)
+                            seconds += 1 if learns else 4 * profiler.start_up
+                            row[key] = self.runner.calls(profiler, target, rate, seconds)
                 except Failed as failed:
                     row["error"] = str(failed)
                 with lock:

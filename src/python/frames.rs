@@ -39,7 +39,9 @@ pub fn walk<M: Gather>(
     frames.truncate(0);
     let head = Head::of(&layout.frame);
     let mut next = innermost(prefetch, layout, (thread, moves))?;
-    let (mut depth, mut in_shim) = (0, next.is_none());
+    let mut depth = 0;
+    // The last frame, if it is a shim.
+    let mut shim = None;
     while let Some(frame) = next {
         let sight = if moves && depth <= STILL_FRAMES { Sight::Still(depth as u8) } else { Sight::Deep };
         let step = read_frame(prefetch, layout, &head, frame, sight)?;
@@ -49,7 +51,7 @@ pub fn walk<M: Gather>(
         {
             return Err(Miss::Moved);
         }
-        in_shim = step.seen.is_none();
+        shim = Some(frame).filter(|_| step.seen.is_none());
         if let Some(seen) = step.seen
             && frames.push(seen).is_err()
         {
@@ -63,8 +65,14 @@ pub fn walk<M: Gather>(
         }
     }
     // Where C code enters Python through a shim, one is the outermost frame. A generator that is just being left has
-    // lost its caller already while it still is the innermost frame (3.12 shows that even to a stop).
-    if layout.frame.owner.is_some() && !in_shim { Err(Miss::Moved) } else { Ok(End::Whole) }
+    // lost its caller already while it still is the innermost frame (3.12 shows that even to a stop). And what is left of a
+    // shim on the C stack has no caller, and none above it.
+    let is_whole = match (layout.frame.base, shim) {
+        _ if depth == 0 || layout.frame.owner.is_none() => true,
+        (Some(base), shim) => shim == Some(prefetch.with(Sight::Once).load(thread, base)?),
+        (None, shim) => shim.is_some() && (!moves || !frames.is_empty()),
+    };
+    if is_whole { Ok(End::Whole) } else { Err(Miss::Moved) }
 }
 
 /// Frames of a stack, the ones to skip included: more than the storage for frames holds.

@@ -94,6 +94,8 @@ pub struct Frame {
     /// Who owns the memory of the frame. An owner from `shim` on means that it is no Python frame, but what the
     /// interpreter puts between C code and Python code.
     pub owner: Option<Owner>,
+    /// In the thread state: the outermost frame, which is such a one (3.15+).
+    pub base: Option<Field<Addr>>,
     /// Bytes behind a frame in which the next one may begin: frames lie one behind the other (3.11+).
     pub room: u16,
 }

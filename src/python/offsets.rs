@@ -26,14 +26,14 @@ const MAX_SIZE: u64 = 1 << 20;
 const SHIM_OWNER: u8 = 3;
 
 /// Entries of the table that are used.
-const ENTRIES: usize = 45;
+const ENTRIES: usize = 46;
 
 /// What each of them is: the size of a struct (0), or the offset in it of a field of so many bytes.
 #[rustfmt::skip] // a line a struct
 static WIDTHS: [u8; ENTRIES] = [
     0, 8, // _PyRuntime: list of interpreters
     0, 8, 8, 8, 8, 8, 4, 4, 8, 8, // interpreter: id, next, threads, GIL, its own GIL with enabled, locked, holder; code generation
-    0, 8, 8, 8, 8, 8, 4, // thread: next, interpreter, current frame, ident, native id, status
+    0, 8, 8, 8, 8, 8, 8, 4, // thread: next, interpreter, current frame, base frame, ident, native id, status
     0, 8, 8, 8, 1, 4, // frame: previous, executable, instruction, owner, index of the bytecode copy
     0, 8, 8, 8, 4, 8, 2, 8, // code: file name, qualified name, line table, first line, localsplusnames, bytecode, copies
     0, 8, // object: type
@@ -58,7 +58,7 @@ static SHAPES: [Shape; 3] = [
         entries: [
             3, 5,
             6, 7, 8, 9, 14, 15, 16, 17, 18, 0,
-            19, 21, 22, 23, 24, 25, 27,
+            19, 21, 22, 23, 0, 24, 25, 27,
             28, 29, 30, 31, 33, 0,
             34, 35, 37, 38, 39, 41, 43, 0,
             44, 45,
@@ -74,7 +74,7 @@ static SHAPES: [Shape; 3] = [
         entries: [
             3, 5,
             6, 7, 8, 9, 15, 16, 17, 18, 19, 20,
-            22, 24, 25, 26, 27, 28, 30,
+            22, 24, 25, 26, 0, 27, 28, 30,
             31, 32, 33, 34, 36, 38,
             39, 40, 42, 43, 44, 46, 48, 49,
             50, 51,
@@ -90,7 +90,7 @@ static SHAPES: [Shape; 3] = [
         entries: [
             3, 5,
             6, 7, 8, 9, 15, 16, 17, 18, 19, 20,
-            22, 24, 25, 26, 30, 31, 33,
+            22, 24, 25, 26, 27, 30, 31, 33,
             39, 40, 41, 42, 44, 46,
             47, 48, 50, 51, 52, 54, 56, 57,
             58, 59,
@@ -155,7 +155,7 @@ fn layout(shape: &Shape, offsets: [u16; ENTRIES], free_threaded: bool) -> Option
     let [_, interpreters, rest @ ..] = offsets;
     let [_, id, next_interpreter, threads, gil, own_gil, enabled, locked, holder, generation, rest @ ..] =
         rest;
-    let [_, next_thread, interpreter, current_frame, ident, native, status, rest @ ..] = rest;
+    let [_, next_thread, interpreter, current_frame, base_frame, ident, native, status, rest @ ..] = rest;
     let [_, previous, executable, instruction, owner, index, rest @ ..] = rest;
     let [_, file_name, name, line_table, first_line, names, bytecode, copies, rest @ ..] = rest;
     let [_, object_type, _, type_name, _, bytes_size, bytes_first, rest @ ..] = rest;
@@ -191,6 +191,7 @@ fn layout(shape: &Shape, offsets: [u16; ENTRIES], free_threaded: bool) -> Option
                 copies: (index != 0 && copies.array.offset() != 0).then_some(copies),
             },
             owner: Some(Owner { field: Field::at(owner), shim: SHIM_OWNER }),
+            base: (base_frame != 0).then_some(Field::at(base_frame)),
             room: 512,
         },
         code: Code {

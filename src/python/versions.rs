@@ -85,6 +85,7 @@ const fn frame_object(lasti: u16, unit: u8) -> Frame {
         previous: Field::at(24),
         position: Position::Index { lasti: Field::at(lasti), unit },
         owner: None,
+        base: None,
         room: 0,
     }
 }
@@ -186,6 +187,7 @@ const V3_11: Layout = Layout {
         previous: Field::at(48),
         position: Position::Pointer { instruction: Field::at(56), bytecode: 184, copies: None },
         owner: None,
+        base: None,
         room: 512,
     },
     code: code(112, 128, 136, 72, None),

@@ -85,13 +85,19 @@ impl Layout {
         image
     }
 
-    /// The stack of a thread, from the outermost frame on, below which there is a shim where the layout has any.
+    /// The stack of a thread, from the outermost frame on, below which there is a shim where the layout has any, and where
+    /// it has a base, that.
     pub fn stack(&self, thread: u64, stack: &[Link]) -> Image {
         let mut previous = 0;
         let mut image = Image::new();
+        if let Some(base) = self.frame.base {
+            previous = thread + 888;
+            put_word(&mut image, thread, base, previous);
+            image.extend(self.frame_object(&Link { at: previous, seen: None }, 0));
+        }
         if self.frame.owner.is_some() && stack.first().is_some_and(|link| link.seen.is_some()) {
+            image.extend(self.frame_object(&Link { at: ENTRY_FRAME, seen: None }, previous));
             previous = ENTRY_FRAME;
-            image.extend(self.frame_object(&Link { at: ENTRY_FRAME, seen: None }, 0));
         }
         for link in stack {
             image.extend(self.frame_object(link, previous));
