@@ -122,10 +122,10 @@ fn full() -> bool {
     env::var_os("PYFLAME_TEST_FULL").is_some_and(|value| value != "0")
 }
 
-/// How many groups run at a time: each keeps one processor busy with its target.
+/// How many groups run at a time: each keeps one processor busy with its target, but waits for a third of its time.
 fn jobs() -> usize {
     let asked = env::var("PYFLAME_TEST_JOBS").ok().and_then(|jobs| jobs.parse().ok());
-    asked.unwrap_or_else(|| thread::available_parallelism().map_or(2, usize::from).min(4))
+    asked.unwrap_or_else(|| thread::available_parallelism().map_or(2, usize::from).min(4) + 1)
 }
 
 /// Runs a group on an interpreter, if it is to be had and there is any.

@@ -4,9 +4,13 @@ use super::Setting;
 use crate::stacks::{Folded, Thread, parse_dump};
 use crate::target::Target;
 use crate::verdict::{Checked, Score, ensure};
+use std::thread;
+use std::time::Duration;
 
 pub fn run(setting: &Setting, score: &mut Score) -> Checked {
     let target = setting.start("spin.py", &["2"])?;
+    target.told()?;
+    thread::sleep(Duration::from_millis(100)); // until those that sleep do
     score.enter("spin: holder of the GIL", holder(setting, &target));
     score.enter("spin: only what computes", computing(setting, &target, "-s 0.3", false));
     score.enter("spin: all threads", all_threads(setting, &target));
