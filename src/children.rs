@@ -164,7 +164,8 @@ impl<'a> Family<'a> {
         let schedule = Schedule { period: self.options.period, duration: self.options.duration };
         let mut deadline = clock::now();
         let end = schedule.duration.map(|duration| deadline.saturating_add(duration));
-        let mut status = Status::new(schedule.duration, self.options.command.is_none());
+        let is_wanted = self.options.command.is_none() && schedule.duration != Some(0);
+        let mut status = Status::new(schedule.duration, is_wanted);
         loop {
             self.sample(profile, timeline, out);
             let now = clock::now();

@@ -500,7 +500,7 @@ impl<M: Gather> Prefetch<M> {
                 self.late.set(self.late.get() || sight == Sight::Aside && state.is_late(index));
                 return Ok(Some(index));
             }
-            if let Some(at) = state.late_copy(number) {
+            if let Some(at) = state.late_copy(group, number) {
                 self.late.set(true);
                 state.plan.set_late(index, at);
                 return Ok(Some(index));
@@ -525,13 +525,18 @@ impl State {
         self.plan.page(index).is_some_and(|page| !(self.fetched..self.total).contains(&page.start()))
     }
 
-    /// Where a page is that was read on its own for something else that all threads share.
-    fn late_copy(&self, number: u64) -> Option<u32> {
-        let group = |part| if part == Part::Root { plan::ROOTS } else { plan::PROOFS };
-        let other =
-            [Part::Root, Part::Aside, Part::Proof].map(|part| self.plan.find(group(part), part, number, 0));
-        let late = other.into_iter().flatten().find(|&index| self.is_late(index));
-        self.plan.page(late?).map(|page| page.copies[0])
+    /// Where a page is that was read on its own for something else: for all threads, or for that of this `group`.
+    fn late_copy(&self, group: u64, number: u64) -> Option<u32> {
+        let places = [
+            (plan::ROOTS, Part::Root),
+            (group, Part::Still),
+            (group, Part::Once),
+            (plan::PROOFS, Part::Aside),
+            (plan::PROOFS, Part::Proof),
+        ];
+        let mut found = places.iter().filter_map(|&(group, part)| self.plan.find(group, part, number, 0));
+        let late = found.find(|&index| self.is_late(index))?;
+        self.plan.page(late).map(|page| page.copies[0])
     }
 
     /// Whether a page was read on its own.

@@ -125,7 +125,9 @@ impl<'a, 'b> Work<'a, 'b> {
         let lanes = self.lanes.take().unwrap_or_default();
         let timeline = Timeline::new(options.format(), options.lines, lanes, started, epoch);
         let Sampling { out, timeline, .. } = self.sampling.insert(Sampling { out, timeline, epoch, started });
-        sys::precise_sleep();
+        if options.duration != Some(0) {
+            sys::precise_sleep();
+        }
         family.run(profile, timeline, out);
         Ok(0)
     }
