@@ -93,16 +93,20 @@ impl Sampler {
             None => None,
         };
         let context = Context { generation, believe: self.belief.on, lines: self.choice.lines };
-        let (mut look, mut caller) = (Look::Proven, None);
+        let mut look = Look::Proven;
         let (known, mut same) = (self.known, true);
         self.known = self.seen.len();
         let trusted = if self.belief.on { self.trusted } else { 0 };
         self.trusted = 0;
-        for (depth, seen) in self.seen.items().iter().enumerate().rev() {
+        // Nothing has to be asked of what is trusted and the same.
+        let pairs = self.path.items().iter().zip(self.seen.items().iter().rev()).take(trusted.min(known));
+        let settled = pairs.take_while(|(step, seen)| step.seen == **seen).count();
+        let mut caller =
+            settled.checked_sub(1).and_then(|last| self.path.get(last as u32)).map(|step| step.found);
+        for (depth, seen) in self.seen.items().iter().enumerate().rev().skip(settled) {
             let place = self.seen.len() - 1 - depth;
             let last = self.path.get(place as u32).filter(|step| same && place < known && step.seen == *seen);
             let last = match last.map(|step| step.found) {
-                Some(found) if place < trusted => Some(found),
                 Some(found) if self.codes.is_still(&self.prefetch, layout, &found, context)? => Some(found),
                 _ => None,
             };
