@@ -165,6 +165,8 @@ class Raw:
                 more = row["long"]["rounds"] - row["short"]["rounds"]
                 if more >= 5:
                     values.append((row["long"]["calls"]["total"] - row["short"]["calls"]["total"]) / more)
+        # Threads can be stopped all along the short run, and not in the long one.
+        refused = refused or ("not steady" if any(value < 1 for value in values) else None)
         return Figure(values, refused or (None if values else "too few samples"))
 
     def slowdown(self, spec, name):
