@@ -13,6 +13,8 @@ pub struct State {
     pub risks: [AtomicU8; 4],
     /// Calls to be watched (see `watch`) that have begun and that have returned: odd while there is one.
     pub calls: AtomicU64,
+    /// The one that the thread wants to take over from; 0: none.
+    pub taken: AtomicU64,
     /// To which process it is.
     pub called: AtomicI32,
     /// What is done under watch, and what instead, should a call not return.
@@ -27,6 +29,7 @@ impl State {
             status: AtomicI32::new(-1),
             risks: [const { AtomicU8::new(0) }; 4],
             calls: AtomicU64::new(0),
+            taken: AtomicU64::new(0),
             called: AtomicI32::new(0),
             work: AtomicPtr::new(ptr::null_mut()),
         }

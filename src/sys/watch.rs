@@ -13,8 +13,8 @@ use rustix::process::Pid;
 /// are none.
 const LOOKS: u32 = 5;
 const PAUSE: Nanos = SECOND;
-/// In place of the count: the thread has taken over.
-const TAKEN: u64 = u64::MAX;
+/// From one look to the next at whether the thread takes over or not.
+const DOUBT: Nanos = SECOND / 1000;
 
 /// What is done under the eyes of the thread, and what is to be done instead of the rest: the exit status.
 struct Work<T> {
@@ -25,7 +25,7 @@ struct Work<T> {
 /// Makes a `call` that is about process `pid`, which may see to it that it does not return. Does not return, then.
 #[inline]
 pub fn watched<T>(pid: Pid, call: impl FnOnce() -> T) -> T {
-    let State { calls, called, .. } = state::get();
+    let State { calls, called, taken, .. } = state::get();
     let before = calls.load(Ordering::Relaxed);
     // Within another one, or it is the thread that calls.
     if before & 1 == 1 {
@@ -34,9 +34,11 @@ pub fn watched<T>(pid: Pid, call: impl FnOnce() -> T) -> T {
     called.store(pid.as_raw_nonzero().get(), Ordering::Relaxed);
     calls.store(before + 1, Ordering::Release);
     let result = call();
-    let returned = calls.compare_exchange(before + 1, before + 2, Ordering::AcqRel, Ordering::Relaxed);
-    while returned == Err(TAKEN) {
-        clock::sleep_until(Nanos::MAX, Signals::NONE);
+    // Either we see here that the thread wants to take over, or it sees that this has returned, and does not. (What would
+    // exchange the one for the other at once takes a C library on aarch64.)
+    calls.store(before + 2, Ordering::SeqCst);
+    while taken.load(Ordering::SeqCst) == before + 1 {
+        clock::sleep_until(clock::now() + DOUBT, Signals::NONE);
     }
     result
 }
@@ -62,7 +64,7 @@ pub fn over<T, R>(
 
 /// What the thread does. `T`: that of the [`Work`].
 extern "C" fn attend<T>() -> ! {
-    let State { calls, called, work, .. } = state::get();
+    let State { calls, called, work, taken, .. } = state::get();
     let (mut last, mut looks) = (0, 0);
     loop {
         clock::sleep_until(clock::now() + PAUSE, Signals::NONE);
@@ -73,11 +75,14 @@ extern "C" fn attend<T>() -> ! {
         let pid = Pid::from_raw(called.load(Ordering::Relaxed));
         if looks >= LOOKS
             && let Some(pid) = pid.filter(|_| !work.is_null())
-            && calls.compare_exchange(now, TAKEN, Ordering::AcqRel, Ordering::Relaxed).is_ok()
         {
-            // SAFETY: `over` has not returned, and does not any more: who works with the value waits for ever.
-            let status = unsafe { ((*work).hung)((*work).value.read(), pid) };
-            super::exit(status);
+            taken.store(now, Ordering::SeqCst);
+            if calls.load(Ordering::SeqCst) == now {
+                // SAFETY: `over` has not returned, and does not any more: who works with the value waits for us.
+                let status = unsafe { ((*work).hung)((*work).value.read(), pid) };
+                super::exit(status);
+            }
+            taken.store(0, Ordering::SeqCst);
         }
     }
 }

@@ -15,8 +15,9 @@ use pyflame::sys::region::Zeroed;
 use pyflame::table::List;
 use std::cell::Cell;
 
-/// Reads that one sample may make: each fetch of a few, and a bounded number of late ones for each frame.
-const MOST_READS: u64 = 2_000_000;
+/// Reads that one sample may make: each fetch of a few, and a bounded number of late ones for each frame. Where words lie across
+/// the ends of pages those are five for each of 65,536 frames, of 16 threads at 12 moments; a profiler looks at its clock meanwhile.
+const MOST_READS: u64 = 5 * 65_536 * 16 * 12 + 2_000_000;
 
 /// Memory of which every address below 2^48 is some byte of the input, so that pointers mostly lead somewhere; and of which
 /// a byte changes now and then.
