@@ -7,7 +7,7 @@
 //! running target changes them meanwhile ([`Sight`]):
 //!
 //! ```text
-//! one call:   roots | edge  deep  still  once  still  once  still | ... the next thread ... | proofs
+//! one call:   roots | edge  deep  still  once  still  once  still | ... the next thread ... | aside | proofs
 //!                                 copy 0  ^    copy 1  ^    copy 2
 //!                                     moment 0     moment 1
 //! ```
@@ -19,12 +19,13 @@
 //! it is left out, and the call is made of fewer ranges in another order:
 //!
 //! ```text
-//! one call:   roots | still  deep  once  still | ... | proofs
+//! one call:   roots | still  deep  once  still | ... | aside | proofs
 //!             copy 0, with the edge  ^   copy 1
 //! ```
 //!
-//! A deep frame on a page of frames that must hold still is compared like those. Proofs are left out of most samples:
-//! what is known is believed until they are read again.
+//! A deep frame on a page of frames that must hold still is compared like those. Names and lines stand aside, and are there in
+//! the sample in which they are learned. Proofs are left out of most samples: what is known is believed until they are
+//! read again.
 
 mod plan;
 
@@ -541,7 +542,7 @@ impl State {
 
     /// Whether a page was read on its own.
     fn is_late(&self, index: usize) -> bool {
-        self.plan.page(index).is_some_and(|page| page.have.1 > 0 && page.start() >= self.total)
+        self.plan.page(index).is_some_and(|page| page.is_late(self.total))
     }
 }
 

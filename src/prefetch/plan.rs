@@ -55,7 +55,7 @@ pub struct Page {
     depth: u8,
     /// Bytes to fetch, and bytes that are in the buffer: from, to.
     wanted: (u16, u16),
-    pub have: (u16, u16),
+    have: (u16, u16),
     /// Where byte 0 of each copy of the page is in the buffer, or would be. Wraps below 0.
     pub copies: [u32; 3],
     used: u32,
@@ -82,6 +82,11 @@ impl Page {
     /// Where what is wanted of the first copy begins in the buffer.
     pub(super) fn start(&self) -> usize {
         self.copies[0].wrapping_add(self.have.0.into()) as usize
+    }
+
+    /// Whether it was read on its own, behind a call of so many bytes.
+    pub(super) fn is_late(&self, total: usize) -> bool {
+        self.have.1 > 0 && self.start() >= total
     }
 
     fn key(&self) -> (u64, Part, u64) {
@@ -224,10 +229,7 @@ impl Plan {
         let (from, to) = (bytes.0 as u16, bytes.1 as u16);
         page.depth = if page.used == self.sample { page.depth.min(depth) } else { depth };
         page.used = self.sample;
-        if page.part == Part::Aside {
-            page.used = self.sample.wrapping_sub(KEEP - 1);
-            self.aside = true;
-        }
+        self.aside |= page.part == Part::Aside;
         if from < page.wanted.0 || to > page.wanted.1 {
             let room = if page.part == Part::Still { self.room } else { 0 };
             page.wanted =
@@ -303,7 +305,11 @@ impl Plan {
                 sorted = kept;
             }
             let Some(&page) = self.pages.get(index) else { break };
-            let keep = if page.part == Part::Proof { KEEP_PROOF } else { KEEP };
+            let keep = match page.part {
+                Part::Aside => 1,
+                Part::Proof => KEEP_PROOF,
+                _ => KEEP,
+            };
             if now.wrapping_sub(page.used) < keep
                 && let Some(to) = self.pages.get_mut(kept)
             {

@@ -42,7 +42,8 @@ pub struct Known {
     line_table: Addr,
     /// Made by the interpreter to call `__init__` (3.13+), no function of the program.
     shim: bool,
-    /// The last fetch that proved it, or in which it was read; its interpreter's count, if that proves it, too; and the count as it was read last.
+    /// The last fetch that proved it, or in which it was read; its interpreter's count, if that proves it, too; and the count
+    /// as it was read last.
     fetch: u32,
     generation: Option<u64>,
     counted: Option<u64>,
