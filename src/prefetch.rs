@@ -337,11 +337,37 @@ impl<M: Gather> Prefetch<M> {
             words[index] = value;
             index += 1;
         }
-        if self.is_disordered(sight, before != after, place, at) {
+        if self.is_disordered(sight, before != after, place, at)
+            && !self.held_on(state, (sight, number), first, (items.all(), &words))
+        {
             self.late.set(true);
             state.plan.reorder();
         }
         Ok(words)
+    }
+
+    /// Whether `words` of a frame that was copied on the wrong side of the innermost one are the same in the third copy,
+    /// behind that of the innermost one: then they were so when its position was copied. `first`: of the struct.
+    #[cold]
+    fn held_on(
+        &self,
+        state: &State,
+        (sight, number): (Sight, u64),
+        first: u32,
+        (items, words): (&[Item], &[u64]),
+    ) -> bool {
+        let page = state.plan.find(self.group.get(), sight.part(), number, state.hint);
+        let third = page.and_then(|index| Some(state.plan.page(index)?.copies[2]));
+        let Some(third) = third.filter(|&third| third != NO_COPY && self.moment.get() == Moment::First)
+        else {
+            return false;
+        };
+        let start = third.wrapping_add(first);
+        matches!(sight, Sight::Still(_))
+            && items.iter().zip(words).all(|(&Item { offset, size, .. }, &value)| {
+                let place = start.wrapping_add(offset);
+                place > self.moved.get().0 && word(state.buffer, place, size) == Some(value)
+            })
     }
 
     /// Where the copies of a page are in the buffer that are to be compared, with these bytes of it.

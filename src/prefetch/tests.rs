@@ -651,24 +651,36 @@ fn copies_stand_around_the_moments_in_the_order_of_depth() {
 }
 
 /// Frames that change places between the calls that the plan was made for: where that matters, it is found out, and the
-/// next call is in order.
+/// next call is in order. With a second moment, what is copied behind it tells the same.
 #[test]
 fn a_caller_that_is_copied_before_the_frame_it_calls_is_late() {
     let (caller, callee) = (FRAMES + 0x2100, FRAMES + 0x100);
-    let target = target([FRAMES, FRAMES + 0x2000, 0x3_0000]);
-    let prefetch = prefetch(&target, 16);
     let both = [(Sight::Once, 0x3_0000), (Sight::Still(0), caller), (Sight::Still(1), callee)];
-    for _ in 0..3 {
-        sample(&prefetch, Moment::First, &both);
-    }
-    for late in [true, false, false] {
-        // Call: callee, caller, once, caller, callee; then callee and caller change places.
-        let change = Change::Write([(callee, (callee + 1).to_le_bytes().to_vec())].into());
-        target.set(callee, callee);
-        target.on(When::Range { call: target.calls(), range: 3, byte: 0 }, change);
-        sample(&prefetch, Moment::First, &both[..1]);
-        assert_eq!(load(&prefetch, Sight::Glimpse, callee), Ok(callee + 1));
-        assert_eq!(load(&prefetch, Sight::Still(1), caller), Ok(caller));
-        assert_eq!(prefetch.was_late(), late);
+    for (second, returns, expected) in
+        [(false, false, [true, false, false]), (true, false, [false; 3]), (true, true, [true, false, false])]
+    {
+        let target = target([FRAMES, FRAMES + 0x2000, 0x3_0000]);
+        let prefetch = prefetch(&target, 16);
+        prefetch.set_second(second);
+        for _ in 0..3 {
+            sample(&prefetch, Moment::First, &both);
+        }
+        for late in expected {
+            // Call: callee, caller, once, caller, callee, and the last three once more; then callee and caller change places.
+            let change = |at: u64, range: usize| {
+                target.set(at, at);
+                let change = Change::Write([(at, (at + 1).to_le_bytes().to_vec())].into());
+                target.on(When::Range { call: target.calls(), range, byte: 0 }, change);
+            };
+            change(callee, if late { 4 } else { 3 });
+            if returns {
+                change(caller, if late { 5 } else { 6 });
+            }
+            sample(&prefetch, Moment::First, &both[..1]);
+            assert_eq!(load(&prefetch, Sight::Glimpse, callee), Ok(callee + 1));
+            assert_eq!(load(&prefetch, Sight::Still(1), caller), Ok(caller));
+            assert_eq!(prefetch.was_late(), late, "{second} {returns}");
+            target.set(caller, caller);
+        }
     }
 }
