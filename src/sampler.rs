@@ -2,7 +2,8 @@
 //!
 //! A look that cannot be proven is repeated, and where that does not help, the thread is stopped for it. To accept or
 //! reject by the state of the very sample would prefer long-lived frames, so that is decided by [`History`]: a target
-//! whose looks often fail is stopped for every sample, until looks taken only to find out succeed again.
+//! that often changes around the moment of a look is stopped for every sample, until looks taken only to find out show that
+//! it no longer does.
 //!
 //! Equal copies before and after a moment prove a stack unless what changed had changed back. On call chains of a
 //! microsecond that does happen. So a call that was never seen before (this position of this caller to that callee) is
@@ -84,8 +85,10 @@ pub struct Sampler {
     cut: bool,
     history: History,
     stopper: Stopper,
-    /// The last look showed a call that was never seen before, believed or not.
+    /// The last look showed a call or a code object that was never seen before, believed or not.
     strange: bool,
+    /// Something changed at its first moment.
+    torn: bool,
     /// The thread that was in a system call when it was stopped last.
     called: Option<Pid>,
     /// How often what was there before a stop in a system call was not proven lately, of `history::ALL`.
@@ -176,6 +179,7 @@ impl Sampler {
             cut: false,
             stopper: Stopper::new(choice.mode != Mode::Nonblocking),
             strange: false,
+            torn: false,
             called: None,
             unseen: 0,
             native: None,
@@ -284,8 +288,8 @@ impl Sampler {
                 if let Some(&thread) = self.threads.get(index as u32).filter(|thread| thread.running)
                     && self.fetch(thread)
                 {
-                    let look = self.look(profile, thread, false);
-                    self.history.note_moved(look == Look::Moved);
+                    self.look(profile, thread, false);
+                    self.history.note_moved(self.torn);
                 }
             }
         }
@@ -446,10 +450,15 @@ impl Sampler {
 
     /// Reads `thread` anew; with all the others where it is the only one.
     fn fetch(&mut self, thread: Thread) -> bool {
+        self.fetch_with(thread, !self.belief.on)
+    }
+
+    /// The same, with what proves code objects or without.
+    fn fetch_with(&mut self, thread: Thread, proofs: bool) -> bool {
         self.codes.next_fetch();
         self.runners = None;
         self.hold();
-        self.prefetch.fetch((self.threads.len() > 1).then_some(thread.state), !self.belief.on)
+        self.prefetch.fetch((self.threads.len() > 1).then_some(thread.state), proofs)
     }
 
     /// Gets the stack of `thread` into `path`; whether it is proven.
@@ -464,10 +473,10 @@ impl Sampler {
         let mut seen = by_word.then_some(false);
         if plan != Plan::Stop {
             let first = self.look(profile, thread, false);
-            let strange = self.strange;
+            let (strange, torn) = (self.strange, self.torn);
             seen = Some(plan == Plan::Probe && first == Look::Proven);
-            let mut proven = first == Look::Proven
-                || first == Look::New && plan == Plan::Look && self.confirm(profile, thread);
+            let mut proven =
+                first == Look::Proven || first == Look::New && plan == Plan::Look && self.confirm(thread);
             let mut moved = !proven && first != Look::Unproven;
             if !proven && plan == Plan::Look {
                 // What had to be learned for it is the look's own matter, as long as it can be repeated.
@@ -477,7 +486,7 @@ impl Sampler {
             }
             if thread.running {
                 let strange = first != Look::Moved && (moved || plan == Plan::Probe && !proven);
-                self.history.note(first == Look::Moved, strange);
+                self.history.note(torn, strange);
                 self.prefetch.set_second(self.history.moves());
             }
             // Time in calls that cannot be believed must not be shown as time in those that are known.

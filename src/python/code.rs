@@ -188,6 +188,11 @@ impl Codes {
         }
     }
 
+    /// How many code objects were read so far, modulo 2^32.
+    pub fn read_so_far(&self) -> u32 {
+        self.serials
+    }
+
     /// What was proven so far was proven by an earlier fetch.
     pub fn next_fetch(&mut self) {
         self.fetch = self.fetch.wrapping_add(1);
@@ -325,6 +330,7 @@ impl Codes {
         mut refute: impl FnMut(Option<u32>),
     ) {
         self.unsettled = false;
+        let late = prefetch.was_late();
         if core::mem::take(&mut self.lost) {
             refute(None);
         }
@@ -339,6 +345,7 @@ impl Codes {
             }
         }
         self.believed.truncate(0);
+        prefetch.set_late(late); // as in `prove`
     }
 
     /// Reads a code object whole.

@@ -100,6 +100,13 @@ pub struct Frame {
     pub room: u16,
 }
 
+impl Frame {
+    /// Whether a frame's position depends on what its code object says now.
+    pub fn has_copies(&self) -> bool {
+        matches!(self.position, Position::Pointer { copies: Some(_), .. })
+    }
+}
+
 /// `_PyInterpreterFrame.owner`.
 #[derive(Clone, Copy)]
 pub struct Owner {

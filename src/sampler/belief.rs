@@ -5,7 +5,6 @@ use super::Sampler;
 use crate::memory::{Addr, Memory, Miss};
 use crate::prefetch::Sight;
 use crate::profile::{Profile, ROOT};
-use crate::python::layout::Position;
 use crate::python::threads;
 use crate::table::List;
 
@@ -77,9 +76,7 @@ impl Sampler {
     pub(super) fn plan_proofs(&mut self) {
         let layout = &self.interpreter.layout;
         let walks = self.only.is_none() && threads::is_walk(layout, self.choice.which);
-        // A frame's position may depend on what its code object says now.
-        let copies = matches!(layout.frame.position, Position::Pointer { copies: Some(_), .. });
-        self.belief.plan(!walks && !copies, self.codes.is_unsettled(), self.threads.len());
+        self.belief.plan(!walks && !layout.frame.has_copies(), self.codes.is_unsettled(), self.threads.len());
     }
 
     /// Proves what was believed lately, and takes back what turns out to be wrong.

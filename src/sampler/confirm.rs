@@ -2,6 +2,7 @@
 
 use super::Sampler;
 use super::look::{Look, calls_of};
+use crate::memory::Miss;
 use crate::profile::Profile;
 use crate::python::threads::Thread;
 
@@ -23,7 +24,7 @@ impl Sampler {
             }
             match self.look(profile, thread, false) {
                 Look::Proven => return true,
-                Look::New if self.confirm(profile, thread) => return true,
+                Look::New if self.confirm(thread) => return true,
                 Look::Unproven if learning < LEARNING && calls_of(self.seen.items()) == calls => {
                     learning += 1
                 }
@@ -33,21 +34,22 @@ impl Sampler {
         false
     }
 
-    /// Whether further looks show the same frames, so that the new calls in it can be believed.
-    pub(super) fn confirm(&mut self, profile: &mut Profile, thread: Thread) -> bool {
-        let Some(mut looks) = self.confirm_root(profile, thread) else { return false };
+    /// Whether further looks show the same frames as the last one, so that the new calls in it can be believed. They are of
+    /// the frames alone: names and lines are those of the last look.
+    pub(super) fn confirm(&mut self, thread: Thread) -> bool {
         let calls = calls_of(self.seen.items());
-        let mut learning = 0;
+        let Some(mut looks) = self.confirm_root(thread, calls) else { return false };
+        let (mut learning, mut moved) = (0, 0);
         while looks < self.history.confirming() {
-            if !self.fetch(thread) {
+            if !self.fetch_frames(thread) {
                 return false;
             }
-            let look = self.look(profile, thread, false);
-            match look {
-                _ if calls_of(self.seen.items()) != calls => return false,
-                Look::New => looks += 1,
-                // The innermost frame was at a line that had to be learned.
-                Look::Unproven if learning < LEARNING => learning += 1,
+            match self.walk(thread, false) {
+                // That says nothing, as long as it is not the rule.
+                Err(Miss::Moved) if moved < looks => moved += 1,
+                Ok(_) if calls_of(self.seen.items()) != calls => return false,
+                Ok(_) if !self.prefetch.was_late() => looks += 1,
+                Ok(_) if learning < LEARNING => learning += 1,
                 _ => return false,
             }
         }
@@ -55,35 +57,38 @@ impl Sampler {
         true
     }
 
-    /// Whether the root of the last look is one, as further looks show, and then how many of them in a row have shown the
-    /// calls that the last one does. A generator changes between having a caller and having none with every item, so that
-    /// takes more looks; but they need have nothing in common but the root.
-    pub(super) fn confirm_root(&mut self, profile: &mut Profile, thread: Thread) -> Option<u32> {
+    /// Reads anew what frames `thread` has.
+    fn fetch_frames(&mut self, thread: Thread) -> bool {
+        self.fetch_with(thread, self.interpreter.layout.frame.has_copies())
+    }
+
+    /// How many looks in a row have shown these `calls`, if further looks show that the root of the last one is a root. A
+    /// generator changes between having a caller and having none with every item, so that takes more looks; but they need
+    /// have nothing in common but the root.
+    fn confirm_root(&mut self, thread: Thread, calls: u64) -> Option<u32> {
         // Where a stack has to begin at a shim, the walk has seen that it does.
         let root = self.path.get(0).map(|step| step.found.serial);
         let Some(root) = root.filter(|_| self.interpreter.layout.frame.owner.is_none()) else {
             return Some(1);
         };
+        let address = self.seen.items().last()?.code;
         let wanted = self.history.confirming_root();
-        let (mut same, mut calls, mut alike) = (0, calls_of(self.seen.items()), 1);
+        let (mut same, mut alike, mut are_alike) = (0, 1, true);
         for _ in 0..4 * wanted {
             if same == wanted || self.codes.is_call(None, root) {
                 self.codes.learn_call(None, root);
-                return Some(alike);
+                return are_alike.then_some(alike);
             }
-            if !self.fetch(thread) {
+            if !self.fetch_frames(thread) {
                 return None;
             }
-            if matches!(self.look(profile, thread, false), Look::Proven | Look::New) {
-                if self.path.get(0).map(|step| step.found.serial) != Some(root) {
-                    return None;
-                }
-                let last = core::mem::replace(&mut calls, calls_of(self.seen.items()));
-                alike = if last == calls { alike + 1 } else { 1 };
-                same += 1;
-            } else {
-                alike = 0;
+            let shown = self.walk(thread, false).is_ok() && !self.prefetch.was_late();
+            if shown && self.seen.items().last().map(|seen| seen.code) != Some(address) {
+                return None;
             }
+            same += u32::from(shown);
+            are_alike &= shown && calls_of(self.seen.items()) == calls;
+            alike += 1;
         }
         None
     }

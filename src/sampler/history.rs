@@ -27,8 +27,7 @@ pub enum Plan {
 pub struct History {
     always: bool,
     stopping: bool,
-    /// Share of samples whose first look had to be replaced because the thread moved, of [`ALL`], the older ones
-    /// forgotten.
+    /// Share of samples at whose first moment something changed, of [`ALL`], the older ones forgotten.
     moved: u32,
     /// The same for samples of which something had to be learned: many while the target is new to us, and always of one
     /// that makes functions to call them once.
@@ -49,12 +48,12 @@ pub struct History {
 
 /// Every look. So large that the share falls to next to nothing although its parts are rounded.
 pub(super) const ALL: u32 = 1 << 24;
-/// More failed looks than this, and threads are stopped: 3 %. Others succeed at the second moment or because what changed had
-/// changed back, and show too little of what is short: with 5 % failed, a function of 40 ns and 23 % of the time was in
-/// 7 % of the stacks.
-const TOO_MANY: u32 = ALL / 100 * 3;
-/// Fewer, and they no longer are: 1.5 %.
-const FEW: u32 = TOO_MANY / 2;
+/// More such samples than this, and threads are stopped: 6 %. What is shown instead is of another moment, whether that is
+/// the second one, or one of a later look. Copies are some microseconds apart, so what is shorter than that
+/// can have had no more than half of them.
+const TOO_MANY: u32 = ALL / 100 * 6;
+/// Fewer, and they no longer are: 5 %.
+const FEW: u32 = ALL / 100 * 5;
 /// The same for what had to be learned: 6 % and 3 %.
 const TOO_STRANGE: u32 = ALL / 100 * 6;
 const FAMILIAR: u32 = TOO_STRANGE / 2;
@@ -65,6 +64,8 @@ const FIRST_SAMPLES: u32 = 64;
 /// threads are stopped, what lives for a very short time is seen too seldom.
 const WEIGHT: u32 = 1024;
 const FIRST_WEIGHT: u32 = 128;
+/// The same for what is strange: there is some with each function and each call of it that is met for the first time.
+const STRANGE_WEIGHT: u32 = 256;
 /// The same for shares that have to follow quickly.
 pub(super) const QUICK_WEIGHT: u32 = 64;
 /// And by so small a part the highest share falls with every look.
@@ -129,8 +130,8 @@ impl History {
             return ONE_SHOT;
         }
         match self.peak / (ALL / 100) {
-            0..4 => 4,
-            4..15 => 6,
+            0..10 => 4,
+            10..15 => 6,
             15..30 => 10,
             30..50 => 16,
             _ => 24,
@@ -142,20 +143,21 @@ impl History {
         if self.looks < ACQUAINTED { ONE_SHOT } else { CONFIRMING_ROOT }
     }
 
-    /// Notes a look, of a sample or not: whether the thread moved at all of its moments.
+    /// Notes a look, the first of a sample or of none: whether something changed at its first moment.
     pub fn note_moved(&mut self, moved: bool) {
         self.moments = (self.moments + 1).min(WEIGHT);
         self.moved = follow(self.moved, moved, self.moments.max(FIRST_WEIGHT)).min(2 * TOO_MANY);
     }
 
-    /// Notes a sample: whether its first look had to be replaced, because the thread `moved`, or because it showed what
-    /// was `strange`.
+    /// Notes a sample: whether something `moved` at the first moment of its first look, or that had to be replaced because it
+    /// showed what was `strange`.
     pub fn note(&mut self, moved: bool, strange: bool) {
         self.note_moved(moved);
         // At first everything is new, so that says nothing; and it is no reason to stop for longer than it lasts.
         self.samples = (self.samples + 1).min(FIRST_SAMPLES);
         let strange = strange && self.samples == FIRST_SAMPLES;
-        self.strange = follow(self.strange, strange, QUICK_WEIGHT).min(TOO_STRANGE + ALL / QUICK_WEIGHT);
+        let weight = if self.stopping { QUICK_WEIGHT } else { STRANGE_WEIGHT };
+        self.strange = follow(self.strange, strange, weight).min(TOO_STRANGE + ALL / QUICK_WEIGHT);
         if self.moved > TOO_MANY || self.strange > TOO_STRANGE {
             self.stopping = true;
         } else if self.moved < FEW && self.strange < FAMILIAR {

@@ -38,37 +38,42 @@ impl Sampler {
     /// One look at `thread` in what was fetched. `stopped`: nothing of it can move.
     pub(super) fn look(&mut self, profile: &mut Profile, thread: Thread, stopped: bool) -> Look {
         self.strange = false;
+        let end = match self.walk(thread, stopped) {
+            Ok(end) => end,
+            Err(Miss::Moved) => return Look::Moved,
+            Err(_) => return Look::Unproven,
+        };
+        self.cut = end == End::Cut;
+        let read = self.codes.read_so_far();
+        let look = self.resolve(profile, thread).unwrap_or(Look::Unproven);
+        self.strange = look == Look::New || self.codes.read_so_far() != read;
+        if stopped || !self.prefetch.was_late() { look } else { Look::Unproven }
+    }
+
+    /// The frames of `thread` in what was fetched, into `seen`, as of the first moment at which it can be said what they are.
+    pub(super) fn walk(&mut self, thread: Thread, stopped: bool) -> Result<End, Miss> {
+        self.torn = false;
         let runners = if thread.running { Runners::Unknown } else { self.runners() };
         let moves = match runners {
             Runners::Unknown => true,
-            Runners::Any if !stopped => return Look::Moved,
+            Runners::Any if !stopped => return Err(Miss::Moved),
             Runners::Any => false,
             Runners::These(states) => states.contains(&thread.state),
         };
         let layout = &self.interpreter.layout;
+        let mut walk = Err(Miss::Moved);
         for moment in [Moment::First, Moment::Second] {
             self.prefetch.enter(thread.state, moment);
-            let walk = frames::walk(&self.prefetch, layout, (thread.state, moves), &mut self.seen);
+            walk = frames::walk(&self.prefetch, layout, (thread.state, moves), &mut self.seen);
+            self.torn |= walk == Err(Miss::Moved);
             if thread.running && !stopped && moment == Moment::First {
-                self.history.note_moment(walk == Err(Miss::Moved));
+                self.history.note_moment(self.torn);
             }
-            match walk {
-                Ok(end) => {
-                    self.cut = end == End::Cut;
-                    return match self.resolve(profile, thread) {
-                        Ok(look) => {
-                            self.strange = look == Look::New;
-                            if stopped || !self.prefetch.was_late() { look } else { Look::Unproven }
-                        }
-                        Err(_) => Look::Unproven,
-                    };
-                }
-                Err(Miss::Moved) if moment == Moment::First => {}
-                Err(Miss::Moved) => return Look::Moved,
-                Err(_) => return Look::Unproven,
+            if walk != Err(Miss::Moved) {
+                break;
             }
         }
-        Look::Moved
+        walk
     }
 
     /// The threads that can have run while the last fetch read.
