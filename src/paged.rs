@@ -1,8 +1,8 @@
 //! Memory that keeps the pages it read last, so that a parser which asks for one word after the other costs one
-//! system call a page.
+//! system call for several pages.
 //!
-//! Owns eight pages of what lies below it. Only for what does not change while it is looked at (headers, symbol
-//! tables, files): a page stays as it was until [`Paged::forget`]. Refuses nothing: what does not fit in one page,
+//! Owns five blocks of what lies below it. Only for what does not change while it is looked at (headers, symbol
+//! tables, files): a page stays as it was until [`Paged::forget`]. Refuses nothing: what does not fit in one block,
 //! or lies in a page that cannot be read whole (the end of a file), is read from below as it was asked for.
 
 use crate::memory::{Addr, Memory, Miss};
@@ -10,62 +10,78 @@ use core::cell::RefCell;
 
 /// Bytes of a page: the smallest unit that can be mapped. Larger pages of the kernel consist of whole ones of these.
 const PAGE: usize = 4096;
-/// Pages kept. A symbol lookup goes to and fro between five places: dynamic section, hash table, chains, symbols,
+/// Bytes that are read at once, where so many can be read: a header and its tables mostly are neighbours.
+const BLOCK: usize = 4 * PAGE;
+/// Blocks kept. A symbol lookup goes to and fro between five places: dynamic section, hash table, chains, symbols,
 /// names.
-const PAGES: usize = 8;
+const BLOCKS: usize = 5;
 
 /// A [`Memory`] that remembers pages of the one below.
 pub struct Paged<M> {
     below: M,
-    pages: RefCell<Pages>,
+    blocks: RefCell<Blocks>,
 }
 
-struct Pages {
-    /// Address of each page; `None` where there is none.
-    at: [Option<Addr>; PAGES],
-    bytes: [[u8; PAGE]; PAGES],
-    /// Slot that is read into next, in turn.
+struct Blocks {
+    /// Address of the first page of each block, and how many bytes of it there are: 0 where there is none.
+    at: [(u64, usize); BLOCKS],
+    bytes: [[u8; BLOCK]; BLOCKS],
+    /// Block that is read into next, in turn.
     next: usize,
 }
 
 impl<M: Memory> Paged<M> {
-    /// Nothing read yet. 32 KiB: keep it off small stacks.
+    /// Nothing read yet. 80 KiB: keep it off small stacks.
     pub const fn new(below: M) -> Paged<M> {
-        let pages = Pages { at: [None; PAGES], bytes: [[0; PAGE]; PAGES], next: 0 };
-        Paged { below, pages: RefCell::new(pages) }
+        let blocks = Blocks { at: [(0, 0); BLOCKS], bytes: [[0; BLOCK]; BLOCKS], next: 0 };
+        Paged { below, blocks: RefCell::new(blocks) }
     }
 
     /// Drops all pages: the next read of each goes below again.
     pub fn forget(&self) {
-        if let Ok(mut pages) = self.pages.try_borrow_mut() {
-            pages.at = [None; PAGES];
+        if let Ok(mut blocks) = self.blocks.try_borrow_mut() {
+            blocks.at = [(0, 0); BLOCKS];
         }
     }
 
-    /// Fills `into` from a kept page, after reading it if need be. `None`: it has to be read from below.
+    /// Fills `into` from a kept block, after reading it if need be. `None`: it has to be read from below.
     fn kept(&self, at: Addr, into: &mut [u8]) -> Option<()> {
-        let offset = at.0 as usize % PAGE;
-        let end = offset.checked_add(into.len()).filter(|&end| end <= PAGE)?;
-        let mut pages = self.pages.try_borrow_mut().ok()?;
-        let page = pages.page(&self.below, Addr(at.0 - offset as u64))?;
-        into.copy_from_slice(page.get(offset..end)?);
-        Some(())
+        self.blocks.try_borrow_mut().ok()?.fill(&self.below, at.0, into)
     }
 }
 
-impl Pages {
-    /// The page at `at`; `None` if it cannot be read whole.
-    fn page(&mut self, below: &impl Memory, at: Addr) -> Option<&[u8; PAGE]> {
-        if let Some(slot) = self.at.iter().position(|&kept| kept == Some(at)) {
-            return self.bytes.get(slot);
+impl Blocks {
+    fn fill(&mut self, below: &impl Memory, at: u64, into: &mut [u8]) -> Option<()> {
+        if at as usize % PAGE + into.len() > BLOCK {
+            return None;
         }
+        let holds = |&(first, have): &(u64, usize)| {
+            at.checked_sub(first).is_some_and(|offset| offset as usize + into.len() <= have)
+        };
+        let slot = match self.at.iter().position(holds) {
+            Some(slot) => slot,
+            None => self.read(below, at)?,
+        };
+        let (first, have) = *self.at.get(slot)?;
+        let kept = self.bytes.get(slot)?.get((at - first) as usize..have)?;
+        into.copy_from_slice(kept.get(..into.len())?);
+        Some(())
+    }
+
+    /// Reads the pages from that of `at` on, or that one alone: into which slot.
+    fn read(&mut self, below: &impl Memory, at: u64) -> Option<usize> {
         let slot = self.next;
         let (kept, bytes) = (self.at.get_mut(slot)?, self.bytes.get_mut(slot)?);
-        *kept = None;
-        below.read(at, bytes).ok()?;
-        *kept = Some(at);
-        self.next = (slot + 1) % PAGES;
-        Some(bytes)
+        let first = at - at % PAGE as u64;
+        *kept = (0, 0);
+        let mut have = BLOCK;
+        if below.read(Addr(first), bytes).is_err() {
+            have = PAGE;
+            below.read(Addr(first), bytes.first_chunk_mut::<PAGE>()?).ok()?;
+        }
+        *kept = (first, have);
+        self.next = (slot + 1) % BLOCKS;
+        Some(slot)
     }
 }
 
@@ -97,9 +113,11 @@ mod tests {
 
     const BASE: u64 = 0x7000;
 
-    /// Twelve pages and a half, each word its own index.
+    const SIZE: usize = (4 * BLOCKS + 4) * PAGE + PAGE / 2;
+
+    /// Pages and a half, each word its own index.
     fn content() -> Vec<u8> {
-        (0..(12 * PAGE + PAGE / 2) as u32 / 4).flat_map(u32::to_le_bytes).collect()
+        (0..SIZE as u32 / 4).flat_map(u32::to_le_bytes).collect()
     }
 
     fn paged(bytes: &[u8]) -> Paged<Counted<'_>> {
@@ -107,31 +125,45 @@ mod tests {
     }
 
     #[test]
-    fn one_read_a_page() {
+    fn one_read_for_several_pages() {
         let content = content();
         let memory = paged(&content);
         for round in 0..2 {
-            for index in 0..(PAGES * PAGE / 4) as u32 {
+            for index in 0..(BLOCKS * BLOCK / 4) as u32 {
                 assert_eq!(memory.word::<u32>(Addr(BASE + 4 * u64::from(index))), Ok(index), "{round}");
             }
         }
-        assert_eq!(memory.below.reads.get(), PAGES);
+        assert_eq!(memory.below.reads.get(), BLOCKS);
         memory.forget();
         assert_eq!(memory.word::<u32>(Addr(BASE)), Ok(0));
-        assert_eq!(memory.below.reads.get(), PAGES + 1);
+        assert_eq!(memory.below.reads.get(), BLOCKS + 1);
     }
 
     #[test]
-    fn the_oldest_page_makes_room() {
+    fn the_oldest_block_makes_room() {
         let content = content();
         let memory = paged(&content);
-        for page in 0..=PAGES as u64 {
-            memory.word::<u8>(Addr(BASE + page * PAGE as u64)).unwrap();
+        for block in 0..=BLOCKS as u64 {
+            memory.word::<u8>(Addr(BASE + block * BLOCK as u64)).unwrap();
         }
-        memory.word::<u8>(Addr(BASE + PAGE as u64)).unwrap();
-        assert_eq!(memory.below.reads.get(), PAGES + 1);
+        memory.word::<u8>(Addr(BASE + BLOCK as u64)).unwrap();
+        assert_eq!(memory.below.reads.get(), BLOCKS + 1);
         memory.word::<u8>(Addr(BASE)).unwrap();
-        assert_eq!(memory.below.reads.get(), PAGES + 2);
+        assert_eq!(memory.below.reads.get(), BLOCKS + 2);
+    }
+
+    #[test]
+    fn where_no_block_can_be_read_a_page_is() {
+        let content = content();
+        let memory = paged(&content);
+        let last = BASE + (SIZE / PAGE * PAGE) as u64;
+        for _ in 0..2 {
+            let page = last - PAGE as u64;
+            assert_eq!(memory.word::<u32>(Addr(page)), Ok((page - BASE) as u32 / 4));
+        }
+        assert_eq!(memory.below.reads.get(), 2);
+        assert_eq!(memory.word::<u32>(Addr(last)), Ok((last - BASE) as u32 / 4));
+        assert_eq!(memory.word::<u32>(Addr(last + PAGE as u64 / 2)), Err(Miss::Fault));
     }
 
     #[test]
@@ -144,7 +176,7 @@ mod tests {
             state ^= state << 13;
             state ^= state >> 7;
             state ^= state << 17;
-            let at = Addr(BASE - 64 + (state >> 8) % (14 * PAGE as u64));
+            let at = Addr(BASE - 64 + (state >> 8) % (SIZE + 2 * PAGE) as u64);
             let size = if state & 7 == 0 {
                 (state >> 48) as usize % ours.len()
             } else {

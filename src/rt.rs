@@ -5,8 +5,9 @@
 //! its own, so those items are left out, and the entry point ends the process with success.
 
 use core::arch::global_asm;
+use pyflame::sys::{STACK, Stack};
 
-// The kernel enters with the stack pointer at `argc`. Frame pointer 0 marks the outermost frame. `__ehdr_start`
+// The kernel enters with the stack pointer at `argc`; from there on we use a stack of our own. Frame pointer 0 marks the outermost frame. `__ehdr_start`
 // is where the image begins in memory, `_DYNAMIC` its dynamic section: both are reached relative to the program
 // counter, so they are right before relocation. Not named `_start`: the musl targets link start files that hold one.
 #[cfg(target_arch = "x86_64")]
@@ -21,10 +22,12 @@ global_asm!(
     "mov rdi, rsp",
     "lea rsi, [rip + __ehdr_start]",
     "lea rdx, [rip + _DYNAMIC]",
-    "and rsp, -16",
+    "lea rsp, [rip + {stack} + 4096 * {pages}]",
     "call {entry}",
     "ud2",
     entry = sym entry,
+    stack = sym STACK,
+    pages = const Stack::PAGES,
 );
 
 #[cfg(target_arch = "aarch64")]
@@ -42,10 +45,14 @@ global_asm!(
     "add x1, x1, :lo12:__ehdr_start",
     "adrp x2, _DYNAMIC",
     "add x2, x2, :lo12:_DYNAMIC",
-    "and sp, x0, #-16",
+    "adrp x3, {stack}",
+    "add x3, x3, :lo12:{stack}",
+    "add sp, x3, #{pages}, lsl #12",
     "bl {entry}",
     "brk #1",
     entry = sym entry,
+    stack = sym STACK,
+    pages = const Stack::PAGES,
 );
 
 #[cfg(target_arch = "x86_64")]

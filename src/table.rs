@@ -28,12 +28,12 @@ impl<T: Copy> List<T> {
     /// The items.
     #[inline(always)] // two instructions
     pub fn items(&self) -> &[T] {
-        &self.slots[..self.len]
+        self.slots.get(..self.len).unwrap_or_default()
     }
 
     /// The items, to be changed.
     pub fn items_mut(&mut self) -> &mut [T] {
-        &mut self.slots[..self.len]
+        self.slots.get_mut(..self.len).unwrap_or_default()
     }
 
     /// Item `id`, if there is one.
@@ -166,18 +166,18 @@ impl Index {
 }
 
 /// Puts `items` in the order of `less` (heapsort: no recursion, and no input is slow).
-pub fn sort<T: Copy>(items: &mut [T], less: impl Fn(T, T) -> bool) {
+pub fn sort(items: &mut [u32], less: &dyn Fn(u32, u32) -> bool) {
     for start in (0..items.len() / 2).rev() {
-        sink(items, start, &less);
+        sink(items, start, less);
     }
     for end in (1..items.len()).rev() {
         items.swap(0, end);
-        sink(items.get_mut(..end).unwrap_or_default(), 0, &less);
+        sink(items.get_mut(..end).unwrap_or_default(), 0, less);
     }
 }
 
 /// Moves the item at `at` down a heap until nothing below it is larger.
-fn sink<T: Copy>(heap: &mut [T], mut at: usize, less: &impl Fn(T, T) -> bool) {
+fn sink(heap: &mut [u32], mut at: usize, less: &dyn Fn(u32, u32) -> bool) {
     while let Some(&left) = heap.get(2 * at + 1) {
         let right = heap.get(2 * at + 2).filter(|&&right| less(left, right));
         let (child, largest) = right.map_or((2 * at + 1, left), |&right| (2 * at + 2, right));
@@ -255,10 +255,10 @@ mod tests {
     #[test]
     fn sorting_puts_everything_in_order() {
         for len in 0..200u64 {
-            let mut items: Vec<u64> = (0..len).map(|i| hash_words(&[i]) % (len / 2 + 1)).collect();
+            let mut items: Vec<u32> = (0..len).map(|i| (hash_words(&[i]) % (len / 2 + 1)) as u32).collect();
             let mut want = items.clone();
             want.sort();
-            sort(&mut items, |a, b| a < b);
+            sort(&mut items, &|a, b| a < b);
             assert_eq!(items, want);
         }
     }

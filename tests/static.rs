@@ -290,6 +290,19 @@ fn it_profiles_from_an_empty_directory() {
     assert!(text.lines().any(|line| line.starts_with("<string>:<module>:6;<string>:busy:5 ")), "{text}");
 }
 
+/// Its stack is its own: with one of the kernel's of 64 KiB nothing else but small programs runs.
+#[test]
+fn it_needs_no_stack_of_the_kernel_s() {
+    let Some(busy) = Busy::start() else { return say("skipped: no python3 to profile") };
+    for arguments in ["-d", "-s 0.2 -f svg", "-s 0.2 --threads -C -f pprof"] {
+        let script = format!("ulimit -s 64; exec \"$1\" {arguments} {}", busy.0.id());
+        let output =
+            Command::new("sh").args(["-c", &script, "sh"]).arg(executable()).output().expect("sh runs");
+        assert!(output.status.success() && output.stderr.is_empty(), "{arguments}: {output:?}");
+        assert!(!output.stdout.is_empty(), "{arguments}");
+    }
+}
+
 fn readme() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
     fs::read_to_string(path).expect("README.md")

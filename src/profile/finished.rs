@@ -63,7 +63,7 @@ impl Profile {
         for (id, _) in counted {
             let _ = stacks.push(id as u32); // there are as many places as nodes
         }
-        sort(stacks.items_mut(), |a, b| self.compare(a, b, order).is_lt());
+        sort(stacks.items_mut(), &|a, b| self.compare(a, b, order).is_lt());
         Finished { profile: self, stacks, others: List::new(others), numbers, path }
     }
 
@@ -160,6 +160,6 @@ impl Finished {
             let _ = self.others.push(id); // there are as many places as nodes
         }
         let key = |id| key(self.profile.node(id), id);
-        sort(self.others.items_mut(), |a, b| key(a) < key(b));
+        sort(self.others.items_mut(), &|a, b| key(a) < key(b));
     }
 }

@@ -115,9 +115,7 @@ fn put_table(finished: &mut Finished, samples: u64, out: &mut dyn Sink) {
 fn put_boxes(finished: &mut Finished, samples: u64, height: u64, out: &mut dyn Sink) {
     let y = |depth: u32| 10 * (height - BELOW - LEVEL * (u64::from(depth) + 1));
     // In tenths of a pixel.
-    let width = |count: u64| {
-        (u128::from(10 * (WIDTH - 2 * MARGIN)) * u128::from(count) / u128::from(samples.max(1))) as u64
-    };
+    let width = |count: u64| 10 * (WIDTH - 2 * MARGIN) * count / samples.max(1);
     put_box(&[10 * MARGIN, y(0), width(samples)], b"cr", b"all", out);
     finished.profile.set_count(ROOT, 0);
     finished.each_stack(&mut |profile, stack| {

@@ -20,6 +20,7 @@ pub mod state;
 pub mod walk;
 pub mod watch;
 
+use core::cell::UnsafeCell;
 use rustix::fd::{AsRawFd as _, BorrowedFd, IntoRawFd as _};
 use rustix::fs::{CWD, Mode, openat};
 use rustix::mm::{MprotectFlags, mprotect};
@@ -40,19 +41,34 @@ pub fn abort(text: &[u8]) -> ! {
     exit(134)
 }
 
+const PAGE: usize = 4096;
+
+/// What the program runs on: the stack that the kernel gives is as short as whoever has started us likes it to be
+/// (`ulimit -s`).
+#[repr(C, align(4096))]
+pub struct Stack(UnsafeCell<[u8; Stack::PAGES * PAGE]>);
+
+// SAFETY: nobody but the entry point takes its address to use what is there.
+unsafe impl Sync for Stack {}
+
+impl Stack {
+    /// Its size.
+    pub const PAGES: usize = 128;
+}
+
+/// The stack, behind what [`seal`] makes read-only: to run over its end is a fault.
+pub static STACK: Stack = Stack(UnsafeCell::new([0; Stack::PAGES * PAGE]));
+
 /// Makes read-only what of the program itself can be written: addresses of functions and texts, which the start of the
-/// process has moved to where they are. No static may change after that: what does is [`state`].
+/// process has moved to where they are. No static may change after that but the stack: what does is [`state`].
 pub fn seal() {
     unsafe extern "C" {
         static etext: u8;
-        static _end: u8;
     }
-    const PAGE: usize = 4096;
-    // Between the code and the end of all lies one segment, on pages of its own (build.rs).
-    let page = |place: *const u8| (place as usize).next_multiple_of(PAGE);
-    let (start, end) = (page(&raw const etext), page(&raw const _end));
+    // Between the code and the stack lies one segment, on pages of its own (build.rs).
+    let (start, end) = ((&raw const etext as usize).next_multiple_of(PAGE), &raw const STACK as usize);
     // SAFETY: nothing in there is written from here on. What larger pages do not allow is left as it is.
-    let _ = unsafe { mprotect(start as *mut _, end - start, MprotectFlags::READ) };
+    let _ = unsafe { mprotect(start as *mut _, end.saturating_sub(start), MprotectFlags::READ) };
 }
 
 /// Takes the places of standard streams that are closed: else the next file that is opened would stand there, and be
