@@ -52,8 +52,8 @@ pub struct Stack(UnsafeCell<[u8; Stack::PAGES * PAGE]>);
 unsafe impl Sync for Stack {}
 
 impl Stack {
-    /// Its size.
-    pub const PAGES: usize = 128;
+    /// Its size; a development build copies what is large several times.
+    pub const PAGES: usize = 512;
 }
 
 /// The stack, behind what [`seal`] makes read-only: to run over its end is a fault.
