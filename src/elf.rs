@@ -214,7 +214,8 @@ mod tests {
     use super::sample::{self, PIE, put};
     use super::*;
     use crate::memory::Bytes;
-    use crate::paged::Paged;
+    use crate::paged::{BLOCKS, Paged};
+    use crate::testing::zeroed;
 
     fn memory(bytes: &[u8]) -> Bytes<'_> {
         Bytes { base: Addr(0), bytes }
@@ -248,7 +249,7 @@ mod tests {
             let in_file = File::new(&bytes).unwrap();
             let (low, mapped) = sample::mapped(&file);
             let base = low + 0x7f00_0000_0000;
-            let paged = Paged::new(Bytes { base: Addr(base), bytes: &mapped });
+            let paged = Paged::new(Bytes { base: Addr(base), bytes: &mapped }, zeroed(BLOCKS));
             let image = Image::in_memory(&paged, Addr(base)).unwrap();
             assert_eq!(image.bias(), 0x7f00_0000_0000, "{path}");
             assert_eq!(in_file.bias(Addr(base), 0), Ok(Some(image.bias())), "{path}");

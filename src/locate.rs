@@ -7,7 +7,7 @@
 use crate::elf::{File, Image, Refusal, Segment, Symbol};
 use crate::error::Error;
 use crate::memory::{Addr, Memory};
-use crate::paged::Paged;
+use crate::paged::{BLOCKS, Block, Paged};
 use crate::python::layout::Layout;
 use crate::python::offsets::{self, COOKIE, Header};
 use crate::python::threads::Roots;
@@ -16,6 +16,7 @@ use crate::sys::file::Open;
 use crate::sys::remote::Remote;
 use crate::target::{Images, Mapped, Rank};
 use crate::text::{self, leading_decimal};
+use core::cell::RefCell;
 use core::ops::RangeInclusive;
 use rustix::process::Pid;
 
@@ -73,10 +74,12 @@ struct Search<'a> {
     tid: Pid,
     memory: &'a Target<'a>,
     images: &'a Images,
+    /// Room for what is read of a file.
+    blocks: RefCell<&'a mut [Block]>,
 }
 
 /// The target's memory.
-type Target<'a> = Paged<&'a dyn Memory>;
+type Target<'a> = Paged<'a, &'a dyn Memory>;
 
 /// Finds the interpreter of `pid`. `abi`: the version to assume.
 pub fn locate(
@@ -100,8 +103,10 @@ fn find(
     abi: Option<Minor>,
 ) -> Result<Interpreter, Error<'static>> {
     let number = pid.as_raw_nonzero().get() as u64;
-    let memory = Paged::new(remote as &dyn Memory);
-    let search = Search { tid: remote.pid(), memory: &memory, images };
+    let blocks = &mut *images.blocks.borrow_mut();
+    let (ours, of_files) = blocks.split_at_mut(BLOCKS);
+    let memory = Paged::new(remote as &dyn Memory, ours);
+    let search = Search { tid: remote.pid(), memory: &memory, images, blocks: RefCell::new(of_files) };
     let mut error = Error::NotPython(number);
     for &(ref ranks, look, how) in &ATTEMPTS {
         let Some(symbols) = symbols(&search, ranks, look) else { continue };
@@ -179,7 +184,8 @@ fn with_file(
             _ => Open::in_root(search.tid, search.images.path(image)),
         };
         let open = open.ok()?;
-        let memory = Paged::new(&open as &dyn Memory);
+        let mut blocks = search.blocks.borrow_mut();
+        let memory = Paged::new(&open as &dyn Memory, &mut blocks);
         let file = File::new(&memory).ok()?;
         let same = file.build_id().ok()? == mapped.build_id().ok()?;
         same.then(|| look(&file)).flatten().map(|symbol| symbol.moved(mapped.bias()))

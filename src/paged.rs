@@ -1,7 +1,7 @@
 //! Memory that keeps the pages it read last, so that a parser which asks for one word after the other costs one
 //! system call for several pages.
 //!
-//! Owns five blocks of what lies below it. Only for what does not change while it is looked at (headers, symbol
+//! Owns some blocks of what lies below it. Only for what does not change while it is looked at (headers, symbol
 //! tables, files): a page stays as it was until [`Paged::forget`]. Refuses nothing: what does not fit in one block,
 //! or lies in a page that cannot be read whole (the end of a file), is read from below as it was asked for.
 
@@ -10,49 +10,42 @@ use core::cell::RefCell;
 
 /// Bytes of a page: the smallest unit that can be mapped. Larger pages of the kernel consist of whole ones of these.
 const PAGE: usize = 4096;
-/// Bytes that are read at once, where so many can be read: a header and its tables mostly are neighbours.
-const BLOCK: usize = 4 * PAGE;
-/// Blocks kept. A symbol lookup goes to and fro between five places: dynamic section, hash table, chains, symbols,
-/// names.
-const BLOCKS: usize = 5;
+/// What is read at once, where so much can be read: a header and its tables mostly are neighbours.
+pub type Block = [u8; 4 * PAGE];
+/// Blocks that are of use. A symbol lookup goes to and fro between five places: dynamic section, hash table, chains,
+/// symbols, names.
+pub const BLOCKS: usize = 5;
 
 /// A [`Memory`] that remembers pages of the one below.
-pub struct Paged<M> {
+pub struct Paged<'a, M> {
     below: M,
-    blocks: RefCell<Blocks>,
+    kept: RefCell<Kept<'a>>,
 }
 
-struct Blocks {
+struct Kept<'a> {
     /// Address of the first page of each block, and how many bytes of it there are: 0 where there is none.
     at: [(u64, usize); BLOCKS],
-    bytes: [[u8; BLOCK]; BLOCKS],
+    blocks: &'a mut [Block],
     /// Block that is read into next, in turn.
     next: usize,
 }
 
-impl<M: Memory> Paged<M> {
-    /// Nothing read yet. 80 KiB: keep it off small stacks.
-    pub const fn new(below: M) -> Paged<M> {
-        let blocks = Blocks { at: [(0, 0); BLOCKS], bytes: [[0; BLOCK]; BLOCKS], next: 0 };
-        Paged { below, blocks: RefCell::new(blocks) }
+impl<'a, M: Memory> Paged<'a, M> {
+    /// Nothing read yet. Reads into at most [`BLOCKS`] of `blocks`.
+    pub fn new(below: M, blocks: &'a mut [Block]) -> Paged<'a, M> {
+        Paged { below, kept: RefCell::new(Kept { at: [(0, 0); BLOCKS], blocks, next: 0 }) }
     }
 
     /// Drops all pages: the next read of each goes below again.
     pub fn forget(&self) {
-        if let Ok(mut blocks) = self.blocks.try_borrow_mut() {
-            blocks.at = [(0, 0); BLOCKS];
-        }
-    }
-
-    /// Fills `into` from a kept block, after reading it if need be. `None`: it has to be read from below.
-    fn kept(&self, at: Addr, into: &mut [u8]) -> Option<()> {
-        self.blocks.try_borrow_mut().ok()?.fill(&self.below, at.0, into)
+        self.kept.borrow_mut().at = [(0, 0); BLOCKS];
     }
 }
 
-impl Blocks {
+impl Kept<'_> {
+    /// Fills `into` from a kept block, after reading it if need be. `None`: it has to be read from below.
     fn fill(&mut self, below: &impl Memory, at: u64, into: &mut [u8]) -> Option<()> {
-        if at as usize % PAGE + into.len() > BLOCK {
+        if at as usize % PAGE + into.len() > size_of::<Block>() {
             return None;
         }
         let holds = |&(first, have): &(u64, usize)| {
@@ -63,31 +56,32 @@ impl Blocks {
             None => self.read(below, at)?,
         };
         let (first, have) = *self.at.get(slot)?;
-        let kept = self.bytes.get(slot)?.get((at - first) as usize..have)?;
-        into.copy_from_slice(kept.get(..into.len())?);
+        let bytes = self.blocks.get(slot)?.get((at - first) as usize..have)?;
+        into.copy_from_slice(bytes.get(..into.len())?);
         Some(())
     }
 
-    /// Reads the pages from that of `at` on, or that one alone: into which slot.
+    /// Reads the pages from that of `at` on, or that one alone: into which block.
     fn read(&mut self, below: &impl Memory, at: u64) -> Option<usize> {
         let slot = self.next;
-        let (kept, bytes) = (self.at.get_mut(slot)?, self.bytes.get_mut(slot)?);
+        let (kept, bytes) = (self.at.get_mut(slot)?, self.blocks.get_mut(slot)?);
         let first = at - at % PAGE as u64;
         *kept = (0, 0);
-        let mut have = BLOCK;
+        let mut have = bytes.len();
         if below.read(Addr(first), bytes).is_err() {
             have = PAGE;
             below.read(Addr(first), bytes.first_chunk_mut::<PAGE>()?).ok()?;
         }
         *kept = (first, have);
-        self.next = (slot + 1) % BLOCKS;
+        self.next = (slot + 1) % BLOCKS.min(self.blocks.len());
         Some(slot)
     }
 }
 
-impl<M: Memory> Memory for Paged<M> {
+impl<M: Memory> Memory for Paged<'_, M> {
     fn read(&self, at: Addr, into: &mut [u8]) -> Result<(), Miss> {
-        self.kept(at, into).map_or_else(|| self.below.read(at, into), Ok)
+        let filled = self.kept.borrow_mut().fill(&self.below, at.0, into);
+        filled.map_or_else(|| self.below.read(at, into), Ok)
     }
 }
 
@@ -95,6 +89,7 @@ impl<M: Memory> Memory for Paged<M> {
 mod tests {
     use super::*;
     use crate::memory::Bytes;
+    use crate::testing::zeroed;
     use core::cell::Cell;
     use std::vec::Vec;
 
@@ -113,6 +108,7 @@ mod tests {
 
     const BASE: u64 = 0x7000;
 
+    const BLOCK: usize = size_of::<Block>();
     const SIZE: usize = (4 * BLOCKS + 4) * PAGE + PAGE / 2;
 
     /// Pages and a half, each word its own index.
@@ -120,8 +116,8 @@ mod tests {
         (0..SIZE as u32 / 4).flat_map(u32::to_le_bytes).collect()
     }
 
-    fn paged(bytes: &[u8]) -> Paged<Counted<'_>> {
-        Paged::new(Counted { bytes: Bytes { base: Addr(BASE), bytes }, reads: Cell::new(0) })
+    fn paged(bytes: &[u8]) -> Paged<'_, Counted<'_>> {
+        Paged::new(Counted { bytes: Bytes { base: Addr(BASE), bytes }, reads: Cell::new(0) }, zeroed(BLOCKS))
     }
 
     #[test]

@@ -338,7 +338,7 @@ impl<M: Gather> Prefetch<M> {
             index += 1;
         }
         if self.is_disordered(sight, before != after, place, at)
-            && !self.held_on(state, sight, number, (after, first), (low, high))
+            && !self.held_on(state, number, (after, first), (low, high))
         {
             self.late.set(true);
             state.plan.reorder();
@@ -346,27 +346,17 @@ impl<M: Gather> Prefetch<M> {
         Ok(words)
     }
 
-    /// Whether a frame that was copied on the wrong side of the innermost one has the same bytes in the third copy, behind
-    /// that of the innermost one: then it had them when the position of that was copied. `of_page`: from the page to the
-    /// struct, of which it is these `bytes`.
+    /// Whether a frame that was copied on the wrong side of the innermost one has the same `bytes` in the third copy of its
+    /// page, `number`, behind that of the innermost one: then it had them when the position of that was copied.
     #[cold]
-    fn held_on(
-        &self,
-        state: &State,
-        sight: Sight,
-        number: u64,
-        (after, of_page): (u32, u32),
-        bytes: (u32, u32),
-    ) -> bool {
-        let page = state.plan.find(self.group.get(), sight.part(), number, state.hint);
+    fn held_on(&self, state: &State, number: u64, (after, of_page): (u32, u32), bytes: (u32, u32)) -> bool {
+        let page = state.plan.find(self.group.get(), Part::Still, number, state.hint);
         let third = page.and_then(|index| state.plan.page(index)).map_or(NO_COPY, |page| page.copies[2]);
         let place = |copy: u32| copy.wrapping_add(bytes.0) as usize..copy.wrapping_add(bytes.1) as usize;
-        let third_place = place(third.wrapping_add(of_page));
-        matches!(sight, Sight::Still(_))
-            && self.moment.get() == Moment::First
-            && third != NO_COPY
-            && third_place.start > self.moved.get().0 as usize
-            && state.buffer.get(third_place) == state.buffer.get(place(after))
+        let later = place(third.wrapping_add(of_page));
+        third != NO_COPY
+            && later.start > self.moved.get().0 as usize
+            && state.buffer.get(later) == state.buffer.get(place(after))
     }
 
     /// Where the copies of a page are in the buffer that are to be compared, with these bytes of it.

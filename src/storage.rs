@@ -2,6 +2,7 @@
 
 use crate::children::Process;
 use crate::locate::Interpreter;
+use crate::paged::BLOCKS;
 use crate::prefetch::{self, Prefetch};
 use crate::profile::{self, Profile};
 use crate::python::code::{self, Codes};
@@ -99,7 +100,8 @@ impl Storage {
 
     /// The images of the target.
     pub fn images(&mut self) -> Images {
-        Images::new(self.arena.region(IMAGES), self.arena.region(IMAGES * 64))
+        let arena = &mut self.arena;
+        Images::new(arena.region(IMAGES), arena.region(IMAGES * 64), arena.region(2 * BLOCKS))
     }
 
     /// An empty profile.

@@ -3,12 +3,14 @@
 use crate::error::Error;
 use crate::maps::{Lines, Mapping, hex};
 use crate::memory::{Addr, Memory as _, Span};
+use crate::paged::Block;
 use crate::sys::peek::Peek;
 use crate::sys::proc::{self, Path, READ, read_of};
 use crate::sys::ptrace;
 use crate::sys::remote::{Remote, Way};
 use crate::sys::stat::{Stat, behind_name};
 use crate::sys::walk::known;
+use core::cell::RefCell;
 use rustix::fs::{CWD, readlinkat_raw};
 use rustix::io::Errno;
 use rustix::process::Pid;
@@ -45,15 +47,21 @@ pub struct Images {
     len: usize,
     names: &'static mut [u8],
     names_len: usize,
+    /// Room for what is read of them and of their files.
+    pub blocks: RefCell<&'static mut [Block]>,
 }
 
 /// Bytes that hold any line of `/proc/PID/maps`, and a part of the file at a time.
 const MAPS_BUFFER: usize = 32 << 10;
 
 impl Images {
-    /// No image yet, and room for some.
-    pub fn new(list: &'static mut [Mapped], names: &'static mut [u8]) -> Images {
-        Images { list, len: 0, names, names_len: 0 }
+    /// No image yet, and room for some, and for [`BLOCKS`](crate::paged::BLOCKS) of them and as many of their files.
+    pub fn new(
+        list: &'static mut [Mapped],
+        names: &'static mut [u8],
+        blocks: &'static mut [Block],
+    ) -> Images {
+        Images { list, len: 0, names, names_len: 0, blocks: RefCell::new(blocks) }
     }
 
     /// All of them, by rank.
@@ -211,7 +219,7 @@ mod tests {
 
     /// The images of a process with these mappings: rank, name, path, start.
     fn images(maps: &str, executable: &str, room: usize) -> Vec<(Rank, std::string::String, u64)> {
-        let mut images = Images::new(zeroed(room), zeroed(1000));
+        let mut images = Images::new(zeroed(room), zeroed(1000), &mut []);
         Lines::new(maps.as_bytes()).for_each(|mapping| images.add(&mapping, executable.as_bytes()));
         let text = |bytes: &[u8]| std::string::String::from_utf8(bytes.to_vec()).unwrap();
         let listed = images.iter().map(|image| {
@@ -254,7 +262,7 @@ mod tests {
 
     #[test]
     fn our_own_images() {
-        let mut images = Images::new(zeroed(1000), zeroed(100_000));
+        let mut images = Images::new(zeroed(1000), zeroed(100_000), &mut []);
         images.read(rustix::process::getpid()).unwrap();
         let first = images.iter().next().unwrap();
         assert_eq!(first.rank, Rank::Executable);

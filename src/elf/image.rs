@@ -246,7 +246,8 @@ mod tests {
     use super::super::sample::{self, EXPORTS, PIE, Sample, number, put, random};
     use super::*;
     use crate::memory::Bytes;
-    use crate::paged::Paged;
+    use crate::paged::{BLOCKS, Paged};
+    use crate::testing::zeroed;
     use std::vec::Vec;
 
     const BASE: u64 = 0x7f12_3456_0000;
@@ -382,7 +383,7 @@ mod tests {
     fn real_files_against_a_linear_search() {
         for (path, file) in sample::files() {
             let (low, mapped) = sample::mapped(&file);
-            let paged = Paged::new(Bytes { base: Addr(BASE), bytes: &mapped });
+            let paged = Paged::new(Bytes { base: Addr(BASE), bytes: &mapped }, zeroed(BLOCKS));
             let image = Image::in_memory(&paged, Addr(BASE)).unwrap();
             let known = sample::symbols(&file, 11);
             for symbol in known.iter().filter(|symbol| !matches!(symbol.kind, 3 | 6)) {
@@ -413,7 +414,7 @@ mod tests {
     #[test]
     fn what_is_mapped_into_ourselves() {
         let maps = std::fs::read("/proc/self/maps").unwrap();
-        let memory = Paged::new(Own(std::fs::File::open("/proc/self/mem").unwrap()));
+        let memory = Paged::new(Own(std::fs::File::open("/proc/self/mem").unwrap()), zeroed(BLOCKS));
         let mappings: Vec<_> = crate::maps::Lines::new(&maps).collect();
         let first =
             |name: &[u8]| mappings.iter().find(|mapping| mapping.offset == 0 && mapping.name.ends_with(name));

@@ -27,12 +27,12 @@ fn memory(size: usize, flags: u8, parts: &[(usize, &[u8])]) -> Vec<u8> {
 
 fn with_search<T>(memory: &[u8], ask: impl Fn(&Search<'_>, &Mapped) -> T) -> T {
     let bytes = Bytes { base: Addr(BASE), bytes: memory };
-    let paged = Paged::new(&bytes as &dyn Memory);
+    let paged = Paged::new(&bytes as &dyn Memory, zeroed(BLOCKS));
     let mut image: Mapped = zeroed(1)[0];
     (image.start, image.end) = (Addr(BASE), Addr(BASE + 0x1000));
-    let images = Images::new(zeroed(1), zeroed(64));
+    let images = Images::new(zeroed(1), zeroed(64), &mut []);
     let pid = Pid::from_raw(1).unwrap();
-    ask(&Search { tid: pid, memory: &paged, images: &images }, &image)
+    ask(&Search { tid: pid, memory: &paged, images: &images, blocks: RefCell::new(&mut []) }, &image)
 }
 
 /// The offset in the second segment at which the cookie is found.
@@ -140,7 +140,7 @@ fn decode(at: u64, code: &[u8]) -> Option<Addr> {
     let mut code = code.to_vec();
     code.resize(64, 0xcc);
     let bytes = Bytes { base: Addr(at), bytes: &code };
-    decode_accessor(&Paged::new(&bytes as &dyn Memory), Addr(at))
+    decode_accessor(&Paged::new(&bytes as &dyn Memory, zeroed(BLOCKS)), Addr(at))
 }
 
 #[test]
@@ -161,8 +161,8 @@ fn the_variable_is_read_out_of_the_function() {
     }
     // Nothing there, or not enough.
     let bytes = Bytes { base: Addr(0x1000), bytes: &[0x48, 0x8b, 0x05, 0, 0] };
-    assert_eq!(decode_accessor(&Paged::new(&bytes as &dyn Memory), Addr(0x1000)), None);
-    assert_eq!(decode_accessor(&Paged::new(&bytes as &dyn Memory), Addr(0x9000)), None);
+    assert_eq!(decode_accessor(&Paged::new(&bytes as &dyn Memory, zeroed(BLOCKS)), Addr(0x1000)), None);
+    assert_eq!(decode_accessor(&Paged::new(&bytes as &dyn Memory, zeroed(BLOCKS)), Addr(0x9000)), None);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::raw::{nr, syscall};
 use super::remote::{Remote, Way};
 use crate::elf::Image;
 use crate::memory::{Addr, Memory};
-use crate::paged::Paged;
+use crate::paged::{Block, Paged};
 use core::sync::atomic::{AtomicUsize, Ordering};
 use rustix::io::Errno;
 
@@ -31,7 +31,8 @@ const VDSO_NAME: &[u8] = b"__kernel_clock_gettime";
 /// memory in this way, the clock is read by system calls.
 pub fn use_vdso(vdso: Option<Addr>) {
     let own = Remote::new(rustix::process::getpid(), Way::Readv);
-    let memory = Paged::new(&own as &dyn Memory);
+    let mut blocks = [[0; size_of::<Block>()]; 2];
+    let memory = Paged::new(&own as &dyn Memory, &mut blocks);
     let image = vdso.and_then(|vdso| Image::in_memory(&memory, vdso).ok());
     if let Some(Ok(Some(symbol))) = image.map(|image| image.symbol(VDSO_NAME)) {
         VDSO_GETTIME.store(symbol.address.0 as usize, Ordering::Relaxed);

@@ -49,6 +49,9 @@ unsafe impl<T> Zeroed for Option<&'static mut T> {}
 // SAFETY: whatever its bytes are, it need not be a value.
 unsafe impl<T> Zeroed for mem::MaybeUninit<T> {}
 
+// SAFETY: as each of them.
+unsafe impl<T: Zeroed, const N: usize> Zeroed for [T; N] {}
+
 // SAFETY: as the two parts.
 unsafe impl<A: Zeroed, B: Zeroed> Zeroed for (A, B) {}
 

@@ -6,7 +6,7 @@ mod target;
 use pyflame::elf::{File, Image};
 use pyflame::maps::Lines;
 use pyflame::memory::{Addr, Bytes};
-use pyflame::paged::Paged;
+use pyflame::paged::{BLOCKS, Block, Paged};
 use pyflame::python::lines::{LineTable, Search};
 use pyflame::python::offsets;
 use pyflame::report::Sink;
@@ -40,12 +40,14 @@ impl Sink for Text {
 
 fn elf(input: &[u8]) {
     let bytes = Bytes { base: Addr(0x1000), bytes: input };
-    let memory = Paged::new(&bytes);
+    let mut blocks = [[0; size_of::<Block>()]; BLOCKS];
+    let memory = Paged::new(&bytes, &mut blocks);
     if let Ok(image) = Image::in_memory(&memory, Addr(0x1000)) {
         let _ = (image.build_id(), image.symbol(b"_PyRuntime"), image.segments().count());
     }
     let bytes = Bytes { base: Addr(0), bytes: input };
-    let memory = Paged::new(&bytes);
+    let mut blocks = [[0; size_of::<Block>()]; BLOCKS];
+    let memory = Paged::new(&bytes, &mut blocks);
     if let Ok(file) = File::new(&memory) {
         let _ = (file.build_id(), file.bias(Addr(0x7f00_0000), 4096), file.section(b".PyRuntime"));
         let _ = (file.symbol(b"_PyRuntime"), file.symbol(b"interp_head"));
