@@ -11,6 +11,7 @@
 //! thread stood still; calls that happen are soon known, calls that cannot happen never are.
 
 mod belief;
+mod bias;
 mod confirm;
 mod history;
 mod lanes;
@@ -20,6 +21,7 @@ mod tids;
 
 use crate::cli::Mode;
 use crate::locate::Interpreter;
+use crate::memory::Addr;
 use crate::prefetch::Prefetch;
 use crate::profile::{Frame, Profile};
 use crate::python::code::{Codes, Found};
@@ -89,6 +91,8 @@ pub struct Sampler {
     strange: bool,
     /// Something changed at its first moment.
     torn: bool,
+    /// The code object in which it seemed to be at that; 0: none was seen.
+    seemed: Addr,
     /// The thread that was in a system call when it was stopped last.
     called: Option<Pid>,
     /// How often what was there before a stop in a system call was not proven lately, of `history::ALL`.
@@ -180,6 +184,7 @@ impl Sampler {
             stopper: Stopper::new(choice.mode != Mode::Nonblocking),
             strange: false,
             torn: false,
+            seemed: Addr(0),
             called: None,
             unseen: 0,
             native: None,
@@ -288,8 +293,12 @@ impl Sampler {
                 if let Some(&thread) = self.threads.get(index as u32).filter(|thread| thread.running)
                     && self.fetch(thread)
                 {
-                    self.look(profile, thread, false);
-                    self.history.note_moved(self.torn);
+                    let mut look = self.look(profile, thread, false);
+                    let first = (self.torn, self.seemed);
+                    if look == Look::Moved && self.fetch(thread) {
+                        look = self.look(profile, thread, false);
+                    }
+                    self.note_moved(thread, Some(first).filter(|_| look == Look::Proven));
                 }
             }
         }
@@ -471,9 +480,12 @@ impl Sampler {
         let may_stop = thread.running && self.stopper.may_stop();
         let plan = self.history.plan(may_stop);
         let mut seen = by_word.then_some(false);
+        let mut open = None;
         if plan != Plan::Stop {
             let first = self.look(profile, thread, false);
-            let (strange, torn) = (self.strange, self.torn);
+            let strange = self.strange;
+            // What has to be learned is learned once.
+            open = Some((self.torn, self.seemed)).filter(|_| first != Look::Unproven);
             seen = Some(plan == Plan::Probe && first == Look::Proven);
             let mut proven =
                 first == Look::Proven || first == Look::New && plan == Plan::Look && self.confirm(thread);
@@ -485,18 +497,30 @@ impl Sampler {
                 moved |= calls_of(self.seen.items()) != calls;
             }
             if thread.running {
-                let strange = first != Look::Moved && (moved || plan == Plan::Probe && !proven);
-                self.history.note(torn, strange);
+                self.history.note_strange(strange && (moved || plan == Plan::Probe && !proven));
                 self.prefetch.set_second(self.history.moves());
             }
             // Time in calls that cannot be believed must not be shown as time in those that are known.
             let replaced = moved && strange && self.history.is_stopping();
-            if plan == Plan::Look && proven && (self.stopper.may_stop() || !replaced) {
-                return true;
+            if proven && (self.stopper.may_stop() || !replaced) {
+                self.note_moved(thread, open.take());
+                if plan == Plan::Look {
+                    return true;
+                }
             }
         }
         // One that was waiting when the threads were listed, and moves, has begun to run since.
-        self.stopper.may_stop() && self.stopped_look(profile, thread, seen)
+        let stopped = self.stopper.may_stop() && self.stopped_look(profile, thread, seen);
+        self.note_moved(thread, open.filter(|_| stopped));
+        stopped
+    }
+
+    /// Notes what `path` shows in place of a first look at `thread`: whether that was torn, and in what it seemed to be then.
+    fn note_moved(&mut self, thread: Thread, first: Option<(bool, Addr)>) {
+        if let Some((torn, seemed)) = first.filter(|_| thread.running) {
+            let shown = self.path.items().last().map_or(Addr(0), |step| step.seen.code);
+            self.history.note_moved(torn, Some([seemed, shown]).filter(|_| seemed != shown));
+        }
     }
 
     /// Whether a thread waits in a system call, where that is to be left out.

@@ -1,7 +1,9 @@
 //! How looks at running threads fared lately, and what follows from that: whether threads are stopped, whether a
 //! second moment is worth its price, and how many looks have to agree before a new call is believed.
 
+use super::bias::Bias;
 use crate::cli::Mode;
+use crate::memory::Addr;
 
 /// Looks in a row that have to show a new call while it is not known how fast the target is: when only one sample is
 /// taken.
@@ -28,7 +30,9 @@ pub struct History {
     always: bool,
     stopping: bool,
     /// Share of samples at whose first moment something changed, of [`ALL`], the older ones forgotten.
-    moved: u32,
+    restless: u32,
+    /// What follows from those that show another function instead.
+    bias: Bias,
     /// The same for samples of which something had to be learned: many while the target is new to us, and always of one
     /// that makes functions to call them once.
     strange: u32,
@@ -40,7 +44,7 @@ pub struct History {
     moves: bool,
     /// How many looks `torn` and `peak` are of; counted up to [`ACQUAINTED`].
     looks: u32,
-    /// How many samples `strange` is of, counted up to [`FIRST_SAMPLES`], and `moved`, up to [`WEIGHT`].
+    /// How many samples `strange` is of, counted up to [`FIRST_SAMPLES`], and `restless`, up to [`WEIGHT`].
     samples: u32,
     moments: u32,
     until_probe: u32,
@@ -48,12 +52,13 @@ pub struct History {
 
 /// Every look. So large that the share falls to next to nothing although its parts are rounded.
 pub(super) const ALL: u32 = 1 << 24;
-/// More such samples than this, and threads are stopped: 6 %. What is shown instead is of another moment, whether that is
-/// the second one, or one of a later look. Copies are some microseconds apart, so what is shorter than that
-/// can have had no more than half of them.
-const TOO_MANY: u32 = ALL / 100 * 6;
-/// Fewer, and they no longer are: 5 %.
-const FEW: u32 = ALL / 100 * 5;
+/// A bias of more than this, and threads are stopped: 2 %.
+const BIASED: u32 = ALL / 100 * 2;
+/// Less, and they no longer are: 1.5 %.
+const FAIR: u32 = BIASED / 4 * 3;
+/// The same for samples at whose first moment anything changed, by which the callers may be others: 16 % and 12 %.
+const TOO_RESTLESS: u32 = ALL / 100 * 16;
+const CALM: u32 = ALL / 100 * 12;
 /// The same for what had to be learned: 6 % and 3 %.
 const TOO_STRANGE: u32 = ALL / 100 * 6;
 const FAMILIAR: u32 = TOO_STRANGE / 2;
@@ -79,7 +84,8 @@ impl History {
         History {
             always: mode == Mode::Blocking,
             stopping: false,
-            moved: 0,
+            restless: 0,
+            bias: Bias::new(),
             strange: 0,
             torn: 0,
             moves: false,
@@ -143,24 +149,29 @@ impl History {
         if self.looks < ACQUAINTED { ONE_SHOT } else { CONFIRMING_ROOT }
     }
 
-    /// Notes a look, the first of a sample or of none: whether something changed at its first moment.
-    pub fn note_moved(&mut self, moved: bool) {
+    /// Notes a sample, or a look to get acquainted: whether something changed at the first moment of its first look, and
+    /// which function seemed to run then and which it shows instead.
+    pub fn note_moved(&mut self, restless: bool, replaced: Option<[Addr; 2]>) {
         self.moments = (self.moments + 1).min(WEIGHT);
-        self.moved = follow(self.moved, moved, self.moments.max(FIRST_WEIGHT)).min(2 * TOO_MANY);
+        self.restless = follow(self.restless, restless, self.moments.max(FIRST_WEIGHT)).min(2 * TOO_RESTLESS);
+        self.bias.note(replaced);
+        self.decide();
     }
 
-    /// Notes a sample: whether something `moved` at the first moment of its first look, or that had to be replaced because it
-    /// showed what was `strange`.
-    pub fn note(&mut self, moved: bool, strange: bool) {
-        self.note_moved(moved);
+    /// Notes a sample: whether its first look had to be replaced because it showed what was `strange`.
+    pub fn note_strange(&mut self, strange: bool) {
         // At first everything is new, so that says nothing; and it is no reason to stop for longer than it lasts.
         self.samples = (self.samples + 1).min(FIRST_SAMPLES);
         let strange = strange && self.samples == FIRST_SAMPLES;
         let weight = if self.stopping { QUICK_WEIGHT } else { STRANGE_WEIGHT };
         self.strange = follow(self.strange, strange, weight).min(TOO_STRANGE + ALL / QUICK_WEIGHT);
-        if self.moved > TOO_MANY || self.strange > TOO_STRANGE {
+        self.decide();
+    }
+
+    fn decide(&mut self) {
+        if self.bias.largest() > BIASED || self.restless > TOO_RESTLESS || self.strange > TOO_STRANGE {
             self.stopping = true;
-        } else if self.moved < FEW && self.strange < FAMILIAR {
+        } else if self.bias.largest() < FAIR && self.restless < CALM && self.strange < FAMILIAR {
             self.stopping = false;
         }
     }

@@ -65,9 +65,12 @@ impl Sampler {
         for moment in [Moment::First, Moment::Second] {
             self.prefetch.enter(thread.state, moment);
             walk = frames::walk(&self.prefetch, layout, (thread.state, moves), &mut self.seen);
-            self.torn |= walk == Err(Miss::Moved);
-            if thread.running && !stopped && moment == Moment::First {
-                self.history.note_moment(self.torn);
+            if moment == Moment::First {
+                self.torn = walk == Err(Miss::Moved);
+                self.seemed = self.seen.get(0).map_or(Addr(0), |seen| seen.code);
+                if thread.running && !stopped {
+                    self.history.note_moment(self.torn);
+                }
             }
             if walk != Err(Miss::Moved) {
                 break;

@@ -1,0 +1,112 @@
+//! What a profile shows too little of and too much of, because looks that failed were replaced by later ones.
+//!
+//! A function that is shown instead of another one as often as another is shown instead of it is shown right. So what is
+//! counted is the difference, for each function, and the largest one is the bias.
+
+use super::history::ALL;
+use crate::memory::Addr;
+use crate::table::hash_words;
+
+/// Each function has a place in both halves: two that share one place hardly share the other.
+const HALF: usize = 64;
+/// Samples that count; fewer at first.
+const WINDOW: u32 = 1024;
+const FIRST_WINDOW: u32 = 512;
+/// After so many a part of what was counted is forgotten.
+const STEP: u32 = 64;
+/// One sample.
+const ONE: i32 = 1 << 12;
+
+/// The differences.
+pub(super) struct Bias {
+    shown: [i32; 2 * HALF],
+    /// Samples so far, up to [`WINDOW`]; and since the last step.
+    samples: u32,
+    since: u32,
+    /// The largest difference.
+    largest: u32,
+}
+
+impl Bias {
+    /// None so far.
+    pub fn new() -> Bias {
+        Bias { shown: [0; 2 * HALF], samples: 0, since: 0, largest: 0 }
+    }
+
+    /// Counts a sample; `replaced`: the function that seemed to run, and the one that is shown instead.
+    pub fn note(&mut self, replaced: Option<[Addr; 2]>) {
+        self.samples = (self.samples + 1).min(WINDOW);
+        self.since += 1;
+        if let Some([seemed, shown]) = replaced {
+            self.add(seemed, -ONE);
+            self.add(shown, ONE);
+        }
+        let forget = self.since == STEP;
+        if forget {
+            self.since = 0;
+            self.shown.iter_mut().for_each(|shown| *shown -= *shown / (WINDOW / STEP) as i32);
+        }
+        if forget || replaced.is_some() {
+            self.largest = self.shown.iter().fold(0, |most, shown| most.max(shown.unsigned_abs()));
+        }
+    }
+
+    fn add(&mut self, function: Addr, change: i32) {
+        let hash = hash_words(&[function.0]) as usize;
+        for place in [hash % HALF, HALF + hash / HALF % HALF] {
+            self.shown[place] += change;
+        }
+    }
+
+    /// The largest difference by its share of the samples, of [`ALL`].
+    pub fn largest(&self) -> u32 {
+        (u64::from(self.largest) * u64::from(ALL / ONE as u32) / u64::from(self.samples.max(FIRST_WINDOW)))
+            as u32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Random;
+
+    fn percent(bias: &Bias) -> f64 {
+        f64::from(bias.largest()) * 100.0 / f64::from(ALL)
+    }
+
+    #[test]
+    fn what_is_replaced_and_never_shown_is_the_bias() {
+        for functions in [[1, 2], [0x7000_1000, 0x7000_2000], [0, 0x7000_0000]] {
+            let (mut bias, mut random) = (Bias::new(), Random(1));
+            for _ in 0..5000 {
+                bias.note((random.below(100) < 5).then_some(functions.map(Addr)));
+            }
+            assert!((3.5..6.5).contains(&percent(&bias)), "{}", percent(&bias));
+            (0..8 * WINDOW).for_each(|_| bias.note(None));
+            assert!(percent(&bias) < 0.1);
+        }
+    }
+
+    #[test]
+    fn what_is_shown_as_often_as_it_is_replaced_is_none() {
+        let (mut bias, mut random) = (Bias::new(), Random(2));
+        let mut most = 0.0f64;
+        for sample in 0..20_000 {
+            let mut any = || Addr(0x5000 + 64 * random.below(40));
+            let two = [any(), any()];
+            bias.note((random.below(100) < 10).then_some(two));
+            most = if sample > 500 { most.max(percent(&bias)) } else { most };
+        }
+        assert!(most < 1.5, "{most}");
+    }
+
+    #[test]
+    fn it_is_found_soon() {
+        let mut bias = Bias::new();
+        let samples = (1..1000).find(|sample| {
+            bias.note((sample % 20 == 0).then_some([Addr(1), Addr(2)]));
+            bias.largest() > ALL / 50
+        });
+        assert!(samples.is_some_and(|samples| samples < 300), "{samples:?}");
+    }
+}
