@@ -4,7 +4,8 @@ Each is called by `timed`, which adds the time that it took, with all that it ca
 totals are written to READY.1, READY.2 and so on, in lines `total FUNCTION SECONDS`, so that a test knows what happened
 between two of them. KIND is the length of a call: `long` (5 ms), `middle` (20 us), or `contrast`: `many_tiny` makes
 calls of some 200 ns, beta takes 20 us, gamma 1 ms. In kind `asking` every 30 us there is a system call, in `asking`. In
-kind `short` all calls last 200 ns, and are of one length, and READY itself says `share FUNCTION FRACTION`.
+kind `short` all calls last 200 ns, and are of one length, and READY itself says `share FUNCTION FRACTION`. In kind `seldom`
+there is one function, which calls `rare` every 13 us for less than one.
 """
 import itertools
 import os
@@ -104,6 +105,20 @@ def calls():
     return mixed_up([((asking, 1), 100), ((alpha, n), 60), ((beta, n), 40)])
 
 
+def rare(n):
+    for _ in range(n):
+        pass
+
+
+def seldom():
+    rate = per_second(rare)
+    long, short = int(rate * 0.000012), int(rate * 0.0000007)
+    while True:
+        for _ in range(long):
+            pass
+        rare(short)
+
+
 def one(x):
     y = x + 1
     z = y * x - y
@@ -148,6 +163,9 @@ def main(path, kind):
     if kind == 'short':
         report.write(path, ['share one 0.6', 'share two 0.3', 'share three 0.1'])
         alternate()
+    if kind == 'seldom':
+        report.write(path, ['ready'])
+        seldom()
     plans = {'contrast': contrast, 'asking': calls}
     plan = plans[kind]() if kind in plans else of_length({'long': 0.005, 'middle': 0.00002}[kind])
     totals.update((function, 0.0) for function, _ in plan)

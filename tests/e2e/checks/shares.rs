@@ -14,7 +14,10 @@ pub fn run(setting: &Setting, score: &mut Score) -> Checked {
         score.enter(&format!("shares: {kind} calls"), timed(setting, kind));
     }
     score.enter("shares: short calls", counted(setting));
-    score.enter("shares: short calls, when stopped and when not", both_ways(setting));
+    let tiny = both_ways(setting, "contrast", ["many_tiny", "tiny"], 2.0 * TOLERANCE);
+    score.enter("shares: short calls, when stopped and when not", tiny);
+    let rare = both_ways(setting, "seldom", ["seldom", "rare"], TOLERANCE);
+    score.enter("shares: a short call now and then, when stopped and when not", rare);
     score.enter("shares: system calls, when stopped", asking(setting));
     Ok(())
 }
@@ -138,24 +141,24 @@ fn asking(setting: &Setting) -> Checked {
     })
 }
 
-/// The share of a function of 200 ns in its caller's time, as a stopped target shows it, and as a running one does.
-fn both_ways(setting: &Setting) -> Checked {
-    let target = start(setting, "contrast")?;
+/// The share of a short function in its caller's time, as a stopped target shows it, and as a running one does.
+fn both_ways(setting: &Setting, kind: &str, names: [&str; 2], tolerance: f64) -> Checked {
+    let target = start(setting, kind)?;
     let (mut stopped, mut running) = (Folded::default(), Folded::default());
     until_it_fits(&target, |_| {
         stopped.add(profile(setting, &target, "--blocking")?);
         running.add(profile(setting, &target, "")?);
-        agree(&stopped, &running)
+        agree([&stopped, &running], names, tolerance)
     })
 }
 
-fn agree(stopped: &Folded, running: &Folded) -> Checked {
-    let callers = [stopped, running].map(|folded| folded.with(|frame| frame.name() == "many_tiny"));
-    let tiny = [stopped, running].map(|folded| folded.in_leaf(|frame| frame.name() == "tiny"));
-    let share = |i: usize| 100.0 * tiny[i] as f64 / callers[i] as f64;
+fn agree(profiles: [&Folded; 2], [caller, called]: [&str; 2], tolerance: f64) -> Checked {
+    let callers = profiles.map(|folded| folded.with(|frame| frame.name() == caller));
+    let leaves = profiles.map(|folded| folded.in_leaf(|frame| frame.name() == called));
+    let share = |i: usize| 100.0 * leaves[i] as f64 / callers[i] as f64;
     ensure(callers.iter().all(|&samples| samples >= 300), || format!("only {callers:?} samples"))?;
     let (a, b) = (share(0), share(1));
-    ensure((a - b).abs() <= 2.0 * TOLERANCE, || {
-        format!("{a:.2} % when stopped, {b:.2} % when not, of {callers:?}")
+    ensure((a - b).abs() <= tolerance, || {
+        format!("{called}: {a:.2} % when stopped, {b:.2} % when not, of {callers:?}")
     })
 }
