@@ -1,9 +1,9 @@
 //! One sample after the other: wait for the deadline, look, prove, count.
 //!
 //! A look that cannot be proven is repeated, and where that does not help, the thread is stopped for it. To accept or
-//! reject by the state of the very sample would prefer long-lived frames, so that is decided by [`History`]: a target
-//! that often changes around the moment of a look is stopped for every sample, until looks taken only to find out show that
-//! it no longer does.
+//! reject by the state of the very sample would prefer long-lived frames, so that is decided by [`History`]: where what is
+//! shown instead of what failed is out of balance, a target is stopped for every sample, until looks taken only to find
+//! out show that it no longer is.
 //!
 //! Equal copies before and after a moment prove a stack unless what changed had changed back. On call chains of a
 //! microsecond that does happen. So a call that was never seen before (this position of this caller to that callee) is
