@@ -21,7 +21,7 @@ import runs
 import setup
 import table
 from runs import Failed
-from shapes import AIO, CHURN, F50, F5000, FRESH, GENS, S20, S200, T2, T66, Shape
+from shapes import AIO, CHURN, F50, F5000, FRESH, GENS, RETURN200, S20, S200, T2, T66, Shape
 
 
 class Plan:
@@ -207,7 +207,7 @@ class Bench:
         free = ["pyflame", "austin", "sampling", "py-spy"]
         stopping = ["pyflame --blocking", "sampling --blocking"]
         bare = ["bare sleep", "bare read"]
-        self.calls([S20] if quick else [S20, S200, T2, T66, F50, F5000, GENS] + [AIO] * (self.version >= (3, 6)),
+        self.calls([S20] if quick else [S20, S200, RETURN200, T2, T66, F50, F5000, GENS] + [AIO] * (self.version >= (3, 6)),
                    {"": free + ["bare read"] * (not quick),
                     S20: free + stopping + ["bare read"] + ["py-spy --nonblocking"] * (not quick),
                     T2: free + ["pyflame --threads"], T66: free + ["pyflame --threads"]})
@@ -222,6 +222,7 @@ class Bench:
             self.windows(S20, 1000, free + stopping)
             self.pairs(S200, 1000, ["bare sleep"] + free)
             self.pairs(S200, 0, free)
+            self.pairs(RETURN200, 1000, free)
             self.pairs(T66, 1000, free + ["pyflame --threads"])
             self.pairs(F50, 1000, free)
             self.pairs(F5000, 1000, free)

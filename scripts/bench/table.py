@@ -7,7 +7,7 @@ import statistics
 import sys
 
 from runs import DISTURBED
-from shapes import AIO, CHURN, F50, F5000, FRESH, GENS, S20, S200, T2, T66
+from shapes import AIO, CHURN, F50, F5000, FRESH, GENS, RETURN200, S20, S200, T2, T66
 
 # More wrong samples than this, and nothing that a run says is believed.
 MOST_WRONG = 0.01
@@ -255,7 +255,8 @@ def rows_of(raw):
         rows.append(Row(what, form, figures, bar, passed))
 
     for what, spec, mode, limit in [
-            ("20 frames", S20, "pyflame", 2), ("200 frames", S200, "pyflame", 2),
+            ("20 frames", S20, "pyflame", 2), ("200 frames, the same 20 at work", S200, "pyflame", 2),
+            ("200 frames, all return every 0.2 ms", RETURN200, "pyflame", 2),
             ("2 threads", T2, "pyflame", 2), ("2 threads, all of them", T2, "pyflame --threads", 2),
             ("66 threads", T66, "pyflame", 2), ("66 threads, all of them", T66, "pyflame --threads", 2),
             ("generators", GENS, "pyflame", 3), ("asyncio", AIO, "pyflame", 3),
@@ -277,12 +278,13 @@ def rows_of(raw):
     row("… with `--blocking`", three_digits, cells(lambda name: raw.cpu(S20, 1000, name), "pyflame --blocking", "py-spy",
                                                   None, "sampling --blocking"))
     figures = cells(lambda name: raw.cpu(S200, 1000, name))
-    row("… 200 frames", three_digits, figures)
+    row("… 200 frames, the same 20 at work", three_digits, figures)
     growth = {}
     for column in ("pyflame", "py-spy", "austin", "sampling"):
         value = ratio(raw.cpu(S200, 1000, column), raw.cpu(S20, 1000, column), raw.cpu(S200, 1000, "bare sleep"))
         growth[column] = Figure([value])
     row("… above the sleep, 200 by 20 frames", two, growth, "≤ 2.5", at_most(growth["pyflame"], 2.5))
+    row("… 200 frames, all return every 0.2 ms", three_digits, cells(lambda name: raw.cpu(RETURN200, 1000, name)))
     figures = cells(lambda name: raw.cpu(T66, 1000, name), "pyflame --threads")
     row("… 66 threads, all of them", three_digits, figures, "≤ 250", at_most(figures["pyflame"], 250))
     row("… 50 functions", three_digits, cells(lambda name: raw.cpu(F50, 1000, name)))

@@ -83,6 +83,20 @@ work(%d)
 """ % steps
 
 
+def deep(depth, functions):
+    """The work of 20 frames, done at the end of a deeper stack that waits for it."""
+    return path(depth, functions) + """
+def down(n):
+    if n:
+        down(n - 1)
+    else:
+        work(15)
+
+ready()
+down(%d)
+""" % (depth - 20 - 1)
+
+
 def gens(depth):
     """Generators in generators, burning inside."""
     source = LEAF.format(name="l0") + "".join("""
@@ -214,7 +228,7 @@ def big(lines):
     return source + "ready()\nwhile True:\n    l0()\n    done += 1\n    put(0, done)\n"
 
 
-SHAPES = {"stack": stack, "gens": gens, "aio": aio, "churn": churn, "fresh": fresh, "big": big}
+SHAPES = {"stack": stack, "deep": deep, "gens": gens, "aio": aio, "churn": churn, "fresh": fresh, "big": big}
 
 
 def source_of(shape):
