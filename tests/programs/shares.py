@@ -5,7 +5,7 @@ totals are written to READY.1, READY.2 and so on, in lines `total FUNCTION SECON
 between two of them. KIND is the length of a call: `long` (5 ms), `middle` (20 us), or `contrast`: `many_tiny` makes
 calls of some 200 ns, beta takes 20 us, gamma 1 ms. In kind `asking` every 30 us there is a system call, in `asking`. In
 kind `short` all calls last 200 ns, and are of one length, and READY itself says `share FUNCTION FRACTION`. In kind `seldom`
-there is one function, which calls `rare` every 13 us for less than one.
+there is one function, which calls `rare` every 13 us for one.
 """
 import itertools
 import os
@@ -112,7 +112,7 @@ def rare(n):
 
 def seldom():
     rate = per_second(rare)
-    long, short = int(rate * 0.000012), int(rate * 0.0000007)
+    long, short = int(rate * 0.000012), int(rate * 0.000001)
     while True:
         for _ in range(long):
             pass

@@ -16,7 +16,7 @@ pub fn run(setting: &Setting, score: &mut Score) -> Checked {
     score.enter("shares: short calls", counted(setting));
     let tiny = both_ways(setting, "contrast", ["many_tiny", "tiny"], 2.0 * TOLERANCE);
     score.enter("shares: short calls, when stopped and when not", tiny);
-    let rare = both_ways(setting, "seldom", ["seldom", "rare"], TOLERANCE);
+    let rare = both_ways(setting, "seldom", ["seldom", "rare"], 1.5 * TOLERANCE);
     score.enter("shares: a short call now and then, when stopped and when not", rare);
     score.enter("shares: system calls, when stopped", asking(setting));
     Ok(())
