@@ -220,7 +220,7 @@ class Bench:
         self.held(S20, 1000, ["bare stop", "pyflame --blocking"] + ["py-spy", "sampling --blocking"] * (not quick))
         if not quick:
             self.windows(S20, 1000, free + stopping)
-            self.pairs(S200, 1000, ["bare sleep"] + free)
+            self.pairs(S200, 1000, free)
             self.pairs(S200, 0, free)
             self.pairs(RETURN200, 1000, free)
             self.pairs(T66, 1000, free + ["pyflame --threads"])

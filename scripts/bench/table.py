@@ -194,12 +194,9 @@ class Raw:
         return Figure([row["calls"] for row in self.raw["dumps"] if row["profiler"] == name and "calls" in row])
 
 
-def ratio(figure, other, less=None):
-    """One figure by another, both less a third."""
-    if None in (figure.median, other.median) or less is not None and less.median is None:
-        return None
-    minus = less.median if less else 0
-    return (figure.median - minus) / (other.median - minus) if other.median > minus else None
+def ratio(figure, other):
+    """One figure by another."""
+    return figure.median / other.median if figure.median is not None and other.median else None
 
 
 def whole(number):
@@ -279,11 +276,6 @@ def rows_of(raw):
                                                   None, "sampling --blocking"))
     figures = cells(lambda name: raw.cpu(S200, 1000, name))
     row("… 200 frames, the same 20 at work", three_digits, figures)
-    growth = {}
-    for column in ("pyflame", "py-spy", "austin", "sampling"):
-        value = ratio(raw.cpu(S200, 1000, column), raw.cpu(S20, 1000, column), raw.cpu(S200, 1000, "bare sleep"))
-        growth[column] = Figure([value])
-    row("… above the sleep, 200 by 20 frames", two, growth, "≤ 2.5", at_most(growth["pyflame"], 2.5))
     row("… 200 frames, all return every 0.2 ms", three_digits, cells(lambda name: raw.cpu(RETURN200, 1000, name)))
     figures = cells(lambda name: raw.cpu(T66, 1000, name), "pyflame --threads")
     row("… 66 threads, all of them", three_digits, figures, "≤ 250", at_most(figures["pyflame"], 250))
@@ -292,7 +284,11 @@ def rows_of(raw):
 
     figures = cells(lambda name: raw.rate(S20, name), bare="bare read")
     row("highest rate, 20 frames, samples/s", whole, figures, "≥ 150,000", at_least(figures["pyflame"], 150000))
-    row("… 200 frames", whole, cells(lambda name: raw.rate(S200, name)))
+    row("… 200 frames, the same 20 at work", whole, cells(lambda name: raw.rate(S200, name)))
+    # At 1 kHz this is what is left of two wake-ups, which differ by more than that from one run to the next.
+    growth = {name: Figure([ratio(raw.rate(S20, name), raw.rate(S200, name))])
+              for name in ("pyflame", "py-spy", "austin", "sampling")}
+    row("… time without the sleep, 200 by 20 frames", two, growth, "≤ 2.5", at_most(growth["pyflame"], 2.5))
     figures = cells(lambda name: raw.delivered(S20, 10000, name), bare="bare sleep")
     kept = figures["bare"].median
     row("% delivered of 10 kHz", one, figures, "≥ 98, or bare", at_least(figures["pyflame"], min(98, kept or 98)))
