@@ -7,9 +7,9 @@
 use core::arch::global_asm;
 use pyflame::sys::{STACK, Stack};
 
-// The kernel enters with the stack pointer at `argc`; from there on we use a stack of our own. Frame pointer 0 marks the outermost frame. `__ehdr_start`
-// is where the image begins in memory, `_DYNAMIC` its dynamic section: both are reached relative to the program
-// counter, so they are right before relocation. Not named `_start`: the musl targets link start files that hold one.
+// The kernel enters with the stack pointer at `argc`; from there on we use a stack of our own. Frame pointer 0 marks the
+// outermost frame. `__ehdr_start` is where the image begins in memory, `_DYNAMIC` its dynamic section: both are reached
+// relative to the program counter, so they are right before relocation. Not named `_start`: the musl targets link start files that hold one.
 #[cfg(target_arch = "x86_64")]
 global_asm!(
     ".section .text.pyflame_start,\"ax\",@progbits",

@@ -207,7 +207,8 @@ class Bench:
         free = ["pyflame", "austin", "sampling", "py-spy"]
         stopping = ["pyflame --blocking", "sampling --blocking"]
         bare = ["bare sleep", "bare read"]
-        self.calls([S20] if quick else [S20, S200, RETURN200, T2, T66, F50, F5000, GENS] + [AIO] * (self.version >= (3, 6)),
+        self.calls([S20] if quick else [S20, S200, RETURN200, T2, T66, F50, F5000, GENS] +
+                   [AIO] * (self.version >= (3, 6)),
                    {"": free + ["bare read"] * (not quick),
                     S20: free + stopping + ["bare read"] + ["py-spy --nonblocking"] * (not quick),
                     T2: free + ["pyflame --threads"], T66: free + ["pyflame --threads"]})

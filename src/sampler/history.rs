@@ -33,8 +33,8 @@ pub struct History {
     restless: u32,
     /// What follows from those that show another function instead.
     bias: Bias,
-    /// The same for samples of which something had to be learned: many while the target is new to us, and always of one
-    /// that makes functions to call them once.
+    /// Share of samples that had to be replaced because of what they showed for the first time: many while the target is new to
+    /// us, and always of one that makes functions to call them once.
     strange: u32,
     /// Share of moments at which something changed between the copies around it, of the last looks.
     torn: u32,
@@ -56,10 +56,10 @@ pub(super) const ALL: u32 = 1 << 24;
 const BIASED: u32 = ALL / 100 * 2;
 /// Less, and they no longer are: 1.5 %.
 const FAIR: u32 = BIASED / 4 * 3;
-/// The same for samples at whose first moment anything changed, by which the callers may be others: 16 % and 12 %.
+/// The same for `restless`, since where only callers change no bias is seen: 16 % and 12 %.
 const TOO_RESTLESS: u32 = ALL / 100 * 16;
 const CALM: u32 = ALL / 100 * 12;
-/// The same for what had to be learned: 6 % and 3 %.
+/// The same for `strange`: 6 % and 3 %.
 const TOO_STRANGE: u32 = ALL / 100 * 6;
 const FAMILIAR: u32 = TOO_STRANGE / 2;
 /// Samples in which it is not held against a target that much is new. They show time in what is called only once as
@@ -169,9 +169,10 @@ impl History {
     }
 
     fn decide(&mut self) {
-        if self.bias.largest() > BIASED || self.restless > TOO_RESTLESS || self.strange > TOO_STRANGE {
+        let bias = self.bias.largest();
+        if bias > BIASED || self.restless > TOO_RESTLESS || self.strange > TOO_STRANGE {
             self.stopping = true;
-        } else if self.bias.largest() < FAIR && self.restless < CALM && self.strange < FAMILIAR {
+        } else if bias < FAIR && self.restless < CALM && self.strange < FAMILIAR {
             self.stopping = false;
         }
     }
