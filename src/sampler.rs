@@ -16,6 +16,7 @@ mod confirm;
 mod history;
 mod lanes;
 mod look;
+mod steady;
 mod stops;
 mod tids;
 
@@ -39,6 +40,7 @@ use history::{ACQUAINTED, History, Plan};
 pub use lanes::Lane;
 use look::{Look, Runners, calls_of};
 use rustix::process::Pid;
+use steady::Steady;
 use tids::Tids;
 
 /// After so long the threads of a sample that are left are given up, and looks to get acquainted: there is no end to what
@@ -97,6 +99,7 @@ pub struct Sampler {
     called: Option<Pid>,
     /// How often what was there before a stop in a system call was not proven lately, of `history::ALL`.
     unseen: u32,
+    steady: Steady,
     /// The last `pthread_t` that the kernel's thread id was looked up for.
     native: Option<(u64, Pid)>,
     tids: Tids,
@@ -187,6 +190,7 @@ impl Sampler {
             seemed: Addr(0),
             called: None,
             unseen: 0,
+            steady: Steady::new(),
             native: None,
             tids: Tids::new(pid),
             fruitless: 0,
@@ -245,6 +249,7 @@ impl Sampler {
         self.history = history(self.choice, &remote);
         self.stopper = Stopper::new(self.choice.mode != Mode::Nonblocking);
         (self.called, self.unseen, self.fruitless, self.patience) = (None, 0, 0, FRUITLESS);
+        self.steady = Steady::new();
         self.read_anew(remote, interpreter);
     }
 
@@ -373,10 +378,12 @@ impl Sampler {
         visit: &mut dyn FnMut(&mut Self, &mut Profile, usize, bool),
     ) -> Result<(), Unlisted> {
         self.prefetch.next_sample();
+        self.stop_ahead(profile);
         let listed = self.list();
         if listed.is_ok() {
             self.each_listed(profile, visit);
         }
+        self.end_ahead();
         self.let_go();
         listed
     }

@@ -34,6 +34,15 @@ impl Sampler {
     ) -> bool {
         let Some(tid) = self.native_id(thread) else { return false };
         self.note_native(thread, tid);
+        match self.accept_ahead(profile, thread, tid) {
+            Some(true) => return true,
+            // As below, where it stands in the middle of a step.
+            Some(false) => {
+                seen = Some(false);
+                clock::wait_for_child(0);
+            }
+            None => {}
+        }
         // One that waits in a system call holds still anyway, and it is not to be woken time and again.
         match self.remote().peek().map(Peek::held) {
             None if (!thread.running || self.called == Some(tid)) && !target::on_processor(self.pid, tid) => {
@@ -59,6 +68,7 @@ impl Sampler {
                 Some(Still::Stopped(stopped)) => {
                     profile.counts.stopped += 1;
                     self.called = stopped.in_call().then_some(tid);
+                    self.steady.note(tid, stopped.in_call());
                     if self.called.is_some() && self.was_seen(profile, thread, seen) {
                         return true;
                     }

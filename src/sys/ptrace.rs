@@ -21,6 +21,9 @@ const PTRACE_SETREGSET: usize = 0x4205;
 #[cfg(target_arch = "x86_64")]
 const NT_PRSTATUS: usize = 1;
 
+/// Whether it is known of a thread that was stopped if it is in a system call.
+pub const KNOWS_CALLS: bool = cfg!(target_arch = "x86_64");
+
 /// Event of a PTRACE_INTERRUPT or of a group stop, in the status above the signal (linux/ptrace.h).
 const PTRACE_EVENT_STOP: u32 = 128;
 const SIGTRAP: u32 = 5;

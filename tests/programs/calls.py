@@ -1,10 +1,10 @@
-"""calls.py READY: makes system calls that a stop could make fail or end early, with work between them, and counts how
+"""calls.py READY [STEADY]: makes system calls that a stop could make fail or end early, with work between them, and counts how
 each of them went.
 
 Each is called through ctypes in two ways: as C code that lets the GIL go does it, and as C code that keeps it (`held`).
 A child sends what some of them wait for. When there is a file READY.ask, the counts are written to READY.counts, in lines
 `call NAME TIMES WRONG EXAMPLE`, and that is all (a signal would end the very calls that are watched). READY says
-`calls N`, or `skip REASON` where it cannot be done.
+`calls N`, or `skip REASON` where it cannot be done. With STEADY each call comes after so many seconds of work.
 """
 import mmap
 import os
@@ -27,9 +27,13 @@ IPC_RMID = 0
 NR_FUTEX = {'x86_64': 202, 'aarch64': 98}
 
 
-def work(n=3000):
-    for _ in range(n):
-        pass
+def work(seconds):
+    end = clock() + seconds
+    while True:
+        for _ in range(3000):
+            pass
+        if clock() >= end:
+            break
 
 
 class Timespec(ctypes.Structure if ctypes else object):
@@ -136,7 +140,7 @@ def checked(call, result, errno, times):
     return None
 
 
-def main(path):
+def main(path, steady='0'):
     if ctypes is None:
         return report.write(path, ['skip no ctypes'])
     places, alive = prepare()
@@ -148,7 +152,7 @@ def main(path):
     report.write(path, ['calls %d' % len(rows)])
     while not os.path.exists(path + '.ask'):
         for row in rows:
-            work()
+            work(float(steady))
             fault = checked(row[1], *row[2])
             row[3] += 1
             if fault:
@@ -160,4 +164,4 @@ def main(path):
 
 
 if __name__ == '__main__':
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -8,8 +8,9 @@ use std::{fs, thread};
 
 pub fn run(setting: &Setting, score: &mut Score) -> Checked {
     for mode in ["--blocking", "--threads"] {
-        score.enter(&format!("calls: {mode}"), calls(setting, mode));
+        score.enter(&format!("calls: {mode}"), calls(setting, mode, &[]));
     }
+    score.enter("calls: after work", calls(setting, "--blocking -r 0", &["0.015"]));
     if setting.profiler.below.is_empty() {
         score.enter("calls: runs that end", ends(setting));
     }
@@ -20,10 +21,11 @@ pub fn run(setting: &Setting, score: &mut Score) -> Checked {
 const ENDS: u32 = 200;
 const OTHERS: u32 = 8;
 
-fn calls(setting: &Setting, mode: &str) -> Checked {
-    let mut target = setting.start("calls.py", &[])?;
+/// `work`: how long each call comes after the one before, in seconds.
+fn calls(setting: &Setting, mode: &str, work: &[&str]) -> Checked {
+    let mut target = setting.start("calls.py", work)?;
     let said = target.told()?;
-    let seconds = if setting.full { 100 } else { 1 };
+    let seconds = if setting.full { 100 } else { 1 + work.len() as u64 };
     let run = setting.profiler.run(&format!("--verbose {mode} -s {seconds} {}", target.pid()))?;
     let folded = read(&run)?;
     // By PTRACE_PEEKDATA a thread in a system call is let alone for 10 ms after each stop.
