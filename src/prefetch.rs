@@ -39,6 +39,8 @@ pub const PAGE: u64 = 4096;
 /// Frames from the innermost one that have to be seen twice. To change an older one so many returns and as many
 /// calls would have to happen while one call reads, and each takes 50 ns at least.
 pub const STILL_FRAMES: usize = 16;
+/// Pages that are read together, at most.
+const TOGETHER: usize = 32;
 /// Ranges that become unreadable, one after the other, before a fetch gives up.
 const MAX_FAULTS: usize = 16;
 
@@ -265,6 +267,37 @@ impl<M: Gather> Prefetch<M> {
         state.plan.forget();
         (state.fetched, state.total, state.used) = (0, 0, 0);
         true
+    }
+
+    /// Plans to read the byte at `at` with `sight`, `Proof` or `Aside`.
+    pub fn want(&self, sight: Sight, at: Addr) {
+        let (number, offset) = (at.0 / PAGE, (at.0 % PAGE) as usize);
+        let plan = &mut self.state.borrow_mut().plan;
+        if plan.find(plan::PROOFS, sight.part(), number, 0).is_none()
+            && let Some(index) = plan.add(plan::PROOFS, sight.part(), number)
+        {
+            plan.touch(index, (offset, offset + 1), 0);
+        }
+    }
+
+    /// Reads with one call what is wanted and not there: late, as each page would be that is read on its own when it is asked
+    /// for. What does not fit or cannot be read is left to that.
+    #[cold]
+    pub fn read_wanted(&self) {
+        let state = &mut *self.state.borrow_mut();
+        let room = state.buffer.len().saturating_sub(state.used) / PAGE as usize;
+        let (mut spans, mut count) = ([Span::default(); TOGETHER], 0);
+        for (span, page) in spans.iter_mut().take(room).zip(state.plan.missing()) {
+            (*span, count) = (page.whole(), count + 1);
+        }
+        let spans = spans.get(..count).unwrap_or_default();
+        let into = state.buffer.get_mut(state.used..state.used + count * PAGE as usize).unwrap_or_default();
+        let done = self.target.gather(spans, into).unwrap_or(0) / PAGE as usize;
+        for page in state.plan.missing().take(done) {
+            page.set_late(state.used as u32);
+            state.used += PAGE as usize;
+        }
+        self.late.set(true);
     }
 
     /// From here on thread `thread` is looked at, at `moment`.

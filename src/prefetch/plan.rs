@@ -89,6 +89,16 @@ impl Page {
         self.have.1 > 0 && self.start() >= total
     }
 
+    /// All of it.
+    pub(super) fn whole(&self) -> Span {
+        Span { base: self.number * PAGE, len: PAGE }
+    }
+
+    /// It is in the buffer at `at`, read on its own.
+    pub(super) fn set_late(&mut self, at: u32) {
+        (self.have, self.copies) = ((0, PAGE as u16), [at; 3]);
+    }
+
     fn key(&self) -> (u64, Part, u64) {
         (self.group, self.part, self.number)
     }
@@ -242,10 +252,15 @@ impl Plan {
     /// The whole page is in the buffer at `at`, read on its own.
     pub(super) fn set_late(&mut self, index: usize, at: u32) {
         if let Some(page) = self.pages.get_mut(index) {
-            page.have = (0, PAGE as u16);
-            page.copies = [at; 3];
+            page.set_late(at);
             self.stale = true;
         }
+    }
+
+    /// What is wanted of names and proofs and not there.
+    pub(super) fn missing(&mut self) -> impl Iterator<Item = &mut Page> {
+        let pages = self.pages.get_mut(..self.len).unwrap_or_default();
+        pages.iter_mut().filter(|page| page.group == PROOFS && page.have.1 == 0)
     }
 
     /// Makes the ranges of the next call, of at most `limit` bytes. `only`: of this thread.

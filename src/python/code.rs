@@ -13,6 +13,7 @@
 //! be read with every sample: it is believed until [`Codes::settle`] reads it again, and what was counted meanwhile is
 //! taken back should it turn out to be another one.
 
+use super::frames::Seen;
 use super::layout::Layout;
 use super::lines::Search;
 use super::strings::{self, Strings};
@@ -26,6 +27,8 @@ use crate::table::{Full, Index, List, hash_bytes, hash_words};
 const OFTEN: u8 = 32;
 /// Bytes of a line table, at most: more than any compiler makes.
 const MAX_LINE_TABLE: i64 = 1 << 28;
+/// So far into a string or a line table is what is asked for first.
+const HEAD: u64 = 16;
 /// The longest type name that is compared.
 const CODE_TYPE: [u8; 5] = *b"code\0";
 
@@ -141,6 +144,8 @@ pub struct Codes {
     /// Address of the type `code`, once it was seen.
     code_type: Option<Addr>,
     fetch: u32,
+    /// The last fetch after which what is not known was read together.
+    together: u32,
 }
 
 /// A frame with its names, and what is remembered of its position.
@@ -185,6 +190,7 @@ impl Codes {
             serials: 0,
             code_type: None,
             fetch: 0,
+            together: 0,
         }
     }
 
@@ -198,16 +204,17 @@ impl Codes {
         self.fetch = self.fetch.wrapping_add(1);
     }
 
-    /// Function and line of an instruction of the code object at `address`; nothing for one of the interpreter's own.
+    /// Function and line of frame `depth` of `stack`; nothing for one of the interpreter's own.
     /// What has to be read late for that counts only after another fetch. Errors: when there is no code object.
     pub fn locate<M: Gather>(
         &mut self,
         prefetch: &Prefetch<M>,
         layout: &Layout,
         profile: &mut Profile,
-        (address, position): (Addr, i64),
+        (stack, depth): (&[Seen], usize),
         context: Context,
     ) -> Result<Found, Miss> {
+        let &Seen { code: address, position } = stack.get(depth).ok_or(Miss::Nonsense)?;
         let hash = hash_words(&[address.0, position as u64]);
         let located = self.located.items();
         let same = |id: u32| {
@@ -221,7 +228,33 @@ impl Codes {
             let frame = (!known.shim).then_some(Frame { function: known.function, line: at.line });
             return Ok(Found { frame, serial: at.serial, position, known: at.known, located: id });
         }
+        if self.find(address).is_none() {
+            self.read_together(prefetch, layout, stack);
+        }
         self.learn(prefetch, layout, profile, (address, position), context, hit)
+    }
+
+    /// Has everything read at once, as far as its place is known, that will be asked of the code objects of `stack` that
+    /// are not known: first what is in them, then what that points to.
+    #[inline(never)]
+    fn read_together<M: Gather>(&mut self, prefetch: &Prefetch<M>, layout: &Layout, stack: &[Seen]) {
+        if self.together == self.fetch {
+            return;
+        }
+        self.together = self.fetch;
+        let memory = prefetch.with(Sight::Proof);
+        for pointed_to in [false, true] {
+            for seen in stack.iter().filter(|seen| self.find(seen.code).is_none()) {
+                for field in [layout.code.file_name, layout.code.name, layout.code.line_table] {
+                    if !pointed_to {
+                        prefetch.want(Sight::Proof, field.of(seen.code));
+                    } else if let Ok(object) = memory.load(seen.code, field) {
+                        prefetch.want(Sight::Aside, object.plus(HEAD));
+                    }
+                }
+            }
+            prefetch.read_wanted();
+        }
     }
 
     /// Whether `found`, of an earlier fetch, still is what is at `address`.

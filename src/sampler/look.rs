@@ -125,7 +125,7 @@ impl Sampler {
             let found = match last {
                 Some(found) => found,
                 None => {
-                    let at = (seen.code, seen.position);
+                    let at = (self.seen.items(), depth);
                     let found = self.codes.locate(&self.prefetch, layout, profile, at, context)?;
                     let _ = self.path.push(Step { seen: *seen, found }); // as long as `seen`
                     found

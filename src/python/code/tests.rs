@@ -99,8 +99,11 @@ impl<'a> World<'a> {
     }
 
     fn locate(&mut self, n: u64, position: i64) -> Result<Found, Miss> {
-        let place = (Addr(at(n)), position);
-        self.codes.locate(&self.prefetch, &self.layout, &mut self.profile, place, self.context)
+        self.locate_in(&[Seen { code: Addr(at(n)), position }], 0)
+    }
+
+    fn locate_in(&mut self, stack: &[Seen], depth: usize) -> Result<Found, Miss> {
+        self.codes.locate(&self.prefetch, &self.layout, &mut self.profile, (stack, depth), self.context)
     }
 
     /// What a frame shows, as soon as that is proven.
@@ -153,6 +156,27 @@ fn table(lines: LineTable, step: u8) -> Vec<u8> {
 
 fn expected(source: &Source) -> String {
     format!("{}:{}:{}", source.file, source.name, source.first_line + i32::from(source.step))
+}
+
+#[test]
+fn a_stack_that_is_not_known_is_read_with_two_calls() {
+    for (name, layout) in layouts() {
+        let target = Target::new();
+        let mut world = World::new(&target, layout);
+        let sources: Vec<Source> = (0..6).map(|n| source(&format!("f{n}"))).collect();
+        sources.iter().enumerate().for_each(|(n, source)| world.put(n as u64, source));
+        let stack: Vec<Seen> = (0..6).map(|n| Seen { code: Addr(at(n)), position: 4 }).collect();
+        world.fetch();
+        let (calls, reads) = (target.calls(), target.reads());
+        for (depth, source) in sources.iter().enumerate() {
+            let found = world.locate_in(&stack, depth).unwrap();
+            assert_eq!(world.text(&found), expected(source), "{name}");
+        }
+        assert!(world.prefetch.was_late());
+        // The type of code objects and its name are read on their own.
+        assert_eq!(target.calls(), calls + 2, "{name}");
+        assert!(target.reads() <= reads + 2, "{name}: {}", target.reads() - reads);
+    }
 }
 
 #[test]

@@ -178,10 +178,10 @@ fn sample(input: &[u8], layout: &Layout) {
                     continue;
                 }
                 let context = Context { generation: None, believe: round > 3, lines: true };
-                let find = |seen: &Seen| {
-                    codes.locate(&prefetch, layout, &mut profile, (seen.code, seen.position), context).ok()
+                let find = |depth| {
+                    codes.locate(&prefetch, layout, &mut profile, (seen.items(), depth), context).ok()
                 };
-                let found: Vec<_> = seen.items().iter().filter_map(find).collect();
+                let found: Vec<_> = (0..seen.len()).filter_map(find).collect();
                 for pair in found.windows(2) {
                     let known = codes.is_call(Some(&pair[1]), pair[0].serial);
                     if !known && round > 2 {
