@@ -1,4 +1,5 @@
 use super::*;
+use crate::memory::Field;
 use crate::testing::{Change, Random, Target, When, leaked, prefetch_storage, zeroed};
 use plan::KEEP;
 use std::vec::Vec;
