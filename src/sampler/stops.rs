@@ -24,6 +24,26 @@ const STOPS: u32 = 8;
 const UNSEEN: u32 = ALL / 5;
 
 impl Sampler {
+    /// Why threads cannot be stopped, if that was tried and refused the last time.
+    pub fn stop_refused(&self) -> Option<rustix::io::Errno> {
+        self.stopper.refused()
+    }
+
+    /// Lets threads go that stopped when nobody waited for that any more.
+    pub fn attend(&mut self) {
+        self.stopper.attend();
+    }
+
+    /// Waits for threads that were told to stop and have not done so yet: nobody will any more.
+    pub fn part(&mut self) {
+        self.stopper.finish();
+    }
+
+    /// Whether a thread that was told to stop has not done so yet.
+    pub fn waits_for_stop(&self) -> bool {
+        self.stopper.waits() || self.remote().peek().is_some_and(Peek::waits)
+    }
+
     /// Stops `thread` for one look. Whether that gave its stack. `seen`: whether the last look is proven, which was one at what
     /// was fetched last; none: nobody has looked at that.
     pub(super) fn stopped_look(
@@ -34,27 +54,8 @@ impl Sampler {
     ) -> bool {
         let Some(tid) = self.native_id(thread) else { return false };
         self.note_native(thread, tid);
-        match self.accept_ahead(profile, thread, tid) {
-            Some(true) => return true,
-            // As below, where it stands in the middle of a step.
-            Some(false) => {
-                seen = Some(false);
-                clock::wait_for_child(0);
-            }
-            None => {}
-        }
-        // One that waits in a system call holds still anyway, and it is not to be woken time and again.
-        match self.remote().peek().map(Peek::held) {
-            None if (!thread.running || self.called == Some(tid)) && !target::on_processor(self.pid, tid) => {
-                return self.look_again(profile, thread, false);
-            }
-            Some(held) if held == Some(tid) => {
-                if self.fetch(thread) && self.accept(profile, thread) {
-                    return true;
-                }
-                self.let_go();
-            }
-            _ => {}
+        if let Some(result) = self.look_as_it_is(profile, thread, tid, &mut seen) {
+            return result;
         }
         let mut refused = 0;
         for _ in 0..LATE_LOOKS {
@@ -95,6 +96,37 @@ impl Sampler {
             clock::wait_for_child(LATE_PAUSE);
         }
         false
+    }
+
+    /// Looks at a thread that stands still already; none: it has to be stopped.
+    fn look_as_it_is(
+        &mut self,
+        profile: &mut Profile,
+        thread: Thread,
+        tid: Pid,
+        seen: &mut Option<bool>,
+    ) -> Option<bool> {
+        if let Some(accepted) = self.accept_ahead(profile, thread, tid) {
+            *seen = Some(false);
+            if !accepted {
+                clock::wait_for_child(0); // it stands in the middle of a step, and is to go on
+            }
+            return accepted.then_some(true);
+        }
+        match self.remote().peek().map(Peek::held) {
+            // One that waits in a system call holds still anyway, and it is not to be woken time and again.
+            None if (!thread.running || self.called == Some(tid)) && !target::on_processor(self.pid, tid) => {
+                Some(self.look_again(profile, thread, false))
+            }
+            Some(held) if held == Some(tid) => {
+                if self.fetch(thread) && self.accept(profile, thread) {
+                    return Some(true);
+                }
+                self.let_go();
+                None
+            }
+            _ => None,
+        }
     }
 
     /// Whether what was fetched before `thread` stopped in a system call gave its stack. It is told to stop some microseconds

@@ -1,0 +1,113 @@
+//! Which threads a sample is of, and fetching them.
+
+use super::confirm::TRIES;
+use super::look::Runners;
+use super::{LONGEST, Sampler, Unlisted};
+use crate::locate::Interpreter;
+use crate::profile::Profile;
+use crate::python::threads::{self, Thread, Which};
+use crate::sys::clock;
+use crate::target;
+
+impl Sampler {
+    /// Looks at every thread chosen and calls `visit` with its number and whether [`frames`](Self::frames) is its
+    /// stack. Errors: when the threads cannot be listed.
+    pub fn each_thread(
+        &mut self,
+        profile: &mut Profile,
+        visit: &mut dyn FnMut(&mut Self, &mut Profile, usize, bool),
+    ) -> Result<(), Unlisted> {
+        self.prefetch.next_sample();
+        self.stop_ahead(profile);
+        let listed = self.list();
+        if listed.is_ok() {
+            self.each_listed(profile, visit);
+        }
+        self.end_ahead();
+        self.let_go();
+        listed
+    }
+
+    fn each_listed(
+        &mut self,
+        profile: &mut Profile,
+        visit: &mut dyn FnMut(&mut Self, &mut Profile, usize, bool),
+    ) {
+        if !self.belief.on {
+            self.settle(profile);
+        }
+        let slow = self.remote().peek().is_some();
+        let until = clock::now() + if slow { 8 * LONGEST } else { LONGEST };
+        let mut late = false;
+        for index in 0..self.threads.len() {
+            let Some(&thread) = self.threads.get(index as u32) else { break };
+            late |= index % 16 == 15 && clock::now() > until;
+            let proven = !late && self.stack_of(profile, thread);
+            visit(self, profile, index, proven);
+        }
+    }
+
+    /// Where memory can only be read while a thread stands still, has one do so until it is let go.
+    fn hold(&self) {
+        if let Some(peek) = self.remote().peek() {
+            peek.hold();
+        }
+    }
+
+    /// Lets go whom `hold` holds.
+    pub fn let_go(&self) {
+        if let Some(peek) = self.remote().peek() {
+            peek.let_go();
+        }
+    }
+
+    /// Lists the threads in what is fetched for that. A list that grows or shrinks just now is read again.
+    pub(super) fn list(&mut self) -> Result<(), Unlisted> {
+        let mut is_list = false;
+        for _ in 0..TRIES {
+            self.codes.next_fetch();
+            self.runners = None;
+            self.hold();
+            if !self.prefetch.fetch(None, !self.belief.on) {
+                return Err(Unlisted::Gone);
+            }
+            let Interpreter { layout, roots, .. } = &self.interpreter;
+            let which = self.choice.which;
+            let listed = match self.only.take() {
+                Some(only) if self.belief.on && which == Which::Running => {
+                    threads::list_holder(&self.prefetch, layout, only, &mut self.threads).map(|()| Some(only))
+                }
+                _ => threads::list(&self.prefetch, layout, roots, which, &mut self.threads),
+            };
+            is_list = listed.is_ok();
+            self.only = listed.ok().flatten();
+            // Where the GIL was handed over meanwhile, another fetch of all is cheaper than one for each that waits.
+            if is_list && (which == Which::Running || self.runners() != Runners::Any) {
+                break;
+            }
+        }
+        if is_list { Ok(()) } else { Err(Unlisted::Changing) }
+    }
+
+    /// Reads `thread` anew; with all the others where it is the only one.
+    pub(super) fn fetch(&mut self, thread: Thread) -> bool {
+        self.fetch_with(thread, !self.belief.on)
+    }
+
+    /// The same, with what proves code objects or without.
+    pub(super) fn fetch_with(&mut self, thread: Thread, proofs: bool) -> bool {
+        self.codes.next_fetch();
+        self.runners = None;
+        self.hold();
+        self.prefetch.fetch((self.threads.len() > 1).then_some(thread.state), proofs)
+    }
+
+    /// Whether a thread waits in a system call, where that is to be left out.
+    pub(super) fn leave_out(&self, index: usize) -> bool {
+        if !self.choice.exclude_idle || self.choice.which == Which::Running {
+            return false;
+        }
+        let Some(&thread) = self.threads.get(index as u32) else { return false };
+        !thread.running && self.native_id(thread).is_none_or(|tid| !target::on_processor(self.pid, tid))
+    }
+}
