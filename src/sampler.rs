@@ -109,6 +109,8 @@ pub struct Sampler {
     patience: u32,
     /// The interpreter, if there is but one.
     only: Option<Only>,
+    /// The only thread of the last fetch; none: it was of all.
+    fetched: Option<Addr>,
     /// The threads that can have run while the last fetch read, where that was asked for.
     runners: Option<Runners>,
     belief: Belief,
@@ -197,6 +199,7 @@ impl Sampler {
             fruitless: 0,
             patience: FRUITLESS,
             only: None,
+            fetched: None,
             runners: None,
             belief: Belief::new(storage.unsettled, choice.at_once),
             lanes: List::new(storage.lanes),

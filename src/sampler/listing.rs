@@ -4,10 +4,14 @@ use super::confirm::TRIES;
 use super::look::Runners;
 use super::{LONGEST, Sampler, Unlisted};
 use crate::locate::Interpreter;
+use crate::memory::Addr;
 use crate::profile::Profile;
 use crate::python::threads::{self, Thread, Which};
 use crate::sys::clock;
 use crate::target;
+
+/// Threads that are cheaper to read all at once than one by one.
+const MANY: usize = 8;
 
 impl Sampler {
     /// Looks at every thread chosen and calls `visit` with its number and whether [`frames`](Self::frames) is its
@@ -42,8 +46,20 @@ impl Sampler {
         for index in 0..self.threads.len() {
             let Some(&thread) = self.threads.get(index as u32) else { break };
             late |= index % 16 == 15 && clock::now() > until;
-            let proven = !late && self.stack_of(profile, thread);
+            let left = self.threads.len() - index;
+            let proven = !late && (slow || self.have(thread, left)) && self.stack_of(profile, thread);
             visit(self, profile, index, proven);
+        }
+    }
+
+    /// Sees to it that `thread` is in what was fetched last, if that was another one alone; with all others, where many are
+    /// `left`.
+    fn have(&mut self, thread: Thread, left: usize) -> bool {
+        match self.fetched {
+            Some(state) if state != thread.state => {
+                self.fetch_of((left < MANY).then_some(thread.state), !self.belief.on)
+            }
+            _ => true,
         }
     }
 
@@ -65,10 +81,7 @@ impl Sampler {
     pub(super) fn list(&mut self) -> Result<(), Unlisted> {
         let mut is_list = false;
         for _ in 0..TRIES {
-            self.codes.next_fetch();
-            self.runners = None;
-            self.hold();
-            if !self.prefetch.fetch(None, !self.belief.on) {
+            if !self.fetch_of(None, !self.belief.on) {
                 return Err(Unlisted::Gone);
             }
             let Interpreter { layout, roots, .. } = &self.interpreter;
@@ -96,10 +109,15 @@ impl Sampler {
 
     /// The same, with what proves code objects or without.
     pub(super) fn fetch_with(&mut self, thread: Thread, proofs: bool) -> bool {
+        self.fetch_of((self.threads.len() > 1).then_some(thread.state), proofs)
+    }
+
+    fn fetch_of(&mut self, only: Option<Addr>, proofs: bool) -> bool {
         self.codes.next_fetch();
         self.runners = None;
+        self.fetched = only;
         self.hold();
-        self.prefetch.fetch((self.threads.len() > 1).then_some(thread.state), proofs)
+        self.prefetch.fetch(only, proofs)
     }
 
     /// Whether a thread waits in a system call, where that is to be left out.
