@@ -63,7 +63,9 @@ impl Sampler {
                 self.steady.note(tid, stopped.in_call());
                 self.steady.ahead = Some(stopped).filter(|_| self.called.is_none());
             }
-            _ => self.steady.stops = 0,
+            // It waits for a processor.
+            Some(Still::Late) => {}
+            None => self.steady.stops = 0,
         }
     }
 
