@@ -2,7 +2,7 @@
 
 use super::page::Part;
 use super::plan;
-use super::{PAGE, Prefetch, Sight, State};
+use super::{PAGE, Prefetch, STILL_FRAMES, Sight, State};
 use crate::memory::{Addr, Gather, Miss, Span};
 
 /// Pages that are read together, at most.
@@ -85,10 +85,12 @@ impl<M: Gather> Prefetch<M> {
         };
         let among_still =
             if is_among_still { state.plan.find(group, Part::Still, number, state.hint) } else { None };
+        // On such a page an edge is a frame like others.
+        let depth = if among_still.is_some() { sight.depth().max(STILL_FRAMES as u8) } else { sight.depth() };
         let found = among_still.or_else(|| state.plan.find(group, sight.part(), number, state.hint));
         if let Some(index) = found.or_else(|| state.plan.add(group, sight.part(), number)) {
             state.hint = index;
-            if state.plan.touch(index, bytes, sight.depth()) && (group != plan::PROOFS || state.has(index)) {
+            if state.plan.touch(index, bytes, depth) && (group != plan::PROOFS || state.has(index)) {
                 // Where it was read late, that may have been after what is to prove it.
                 self.late.set(self.late.get() || sight == Sight::Aside && state.is_late(index));
                 return Ok(Some(index));

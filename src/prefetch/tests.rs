@@ -424,6 +424,27 @@ fn a_deep_frame_among_younger_ones_than_that_at_the_edge_is_compared() {
     }
 }
 
+/// The frame at the edge does not make its page that of the innermost one.
+#[test]
+fn the_innermost_frame_comes_before_the_page_of_the_edge() {
+    for [leaf, others] in [[FRAMES, FRAMES + 0x2000], [FRAMES + 0x2000, FRAMES]] {
+        let target = target([leaf, others, 0x3_0000]);
+        let prefetch = prefetch(&target, 16);
+        prefetch.set_second(false);
+        let edge = others + 0x100;
+        let walk = [
+            (Sight::Once, 0x3_0000),
+            (Sight::Still(0), leaf),
+            (Sight::Still(8), others),
+            (Sight::Still(STILL_FRAMES as u8), edge),
+            (Sight::Edge, edge),
+        ];
+        (0..3).for_each(|_| sample(&prefetch, Moment::First, &walk));
+        let call: Vec<u64> = ranges(&target).iter().map(|&(base, _)| base).collect();
+        assert_eq!(call, [leaf, others, 0x3_0000, leaf, others]);
+    }
+}
+
 #[test]
 fn one_thread_can_be_fetched_alone() {
     let target = target(WALKED.into_iter().chain([0x5_0000, 0x6_0000]));
