@@ -78,11 +78,17 @@ impl Plan {
         self.emit_all(rest, once, 1);
     }
 
-    /// The runs of the pages from `start` to `end`, the deepest first: how many, and the first page that is in none.
+    /// The runs of the pages from `start` to `end`, the deepest first: how many, and the first page that is in none. As
+    /// deep as the last stack makes them: where a page beside one of its pages had the innermost frame once, says nothing.
     fn order_runs(&self, start: usize, end: usize, runs: &mut [Run; MAX_RUNS]) -> (usize, usize) {
+        let pages = |first: usize, end: usize| self.pages.get(first..end).unwrap_or_default().iter();
+        let age = |page: &Page| self.sample.wrapping_sub(page.used);
+        let youngest = pages(start, end).map(age).min().unwrap_or(0);
         let (mut count, mut first) = (0, start);
         while first < end && count < MAX_RUNS {
-            let run = self.run(first, end);
+            let mut run = self.run(first, end);
+            let last = pages(run.first, run.end).filter(|page| age(page) == youngest);
+            run.depth = last.map(|page| page.depth).min().unwrap_or(run.depth);
             first = run.end;
             let deeper = runs.iter().take(count).take_while(|other| other.depth >= run.depth).count();
             if let Some(rest) = runs.get_mut(deeper..=count) {

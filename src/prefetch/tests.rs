@@ -445,6 +445,25 @@ fn the_innermost_frame_comes_before_the_page_of_the_edge() {
     }
 }
 
+/// Nor does a page beside it on which the innermost frame was once.
+#[test]
+fn the_innermost_frame_comes_before_pages_where_it_was() {
+    const CALLERS: u64 = FRAMES + 0x4000;
+    let once = (Sight::Once, 0x3_0000);
+    for [leaf, before] in [[FRAMES, CALLERS + 0x1000], [FRAMES + 0x8000, CALLERS - 0x1000]] {
+        let target = target([leaf, before, CALLERS, 0x3_0000]);
+        let prefetch = prefetch(&target, 16);
+        prefetch.set_second(false);
+        let walk = |leaf| [once, (Sight::Still(0), leaf), (Sight::Still(8), CALLERS)];
+        (0..2).for_each(|_| sample(&prefetch, Moment::First, &walk(before)));
+        sample(&prefetch, Moment::First, &walk(leaf));
+        assert!(prefetch.was_late() && prefetch.fetch(None, true));
+        let call: Vec<u64> = ranges(&target).iter().map(|&(base, _)| base).collect();
+        let others = before.min(CALLERS);
+        assert_eq!(call, [leaf, others, 0x3_0000, leaf, others]);
+    }
+}
+
 #[test]
 fn one_thread_can_be_fetched_alone() {
     let target = target(WALKED.into_iter().chain([0x5_0000, 0x6_0000]));
