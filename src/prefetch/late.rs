@@ -13,9 +13,8 @@ impl<M: Gather> Prefetch<M> {
     pub fn want(&self, sight: Sight, at: Addr) {
         let (number, offset) = (at.0 / PAGE, (at.0 % PAGE) as usize);
         let plan = &mut self.state.borrow_mut().plan;
-        if plan.find(plan::PROOFS, sight.part(), number, 0).is_none()
-            && let Some(index) = plan.add(plan::PROOFS, sight.part(), number)
-        {
+        let found = plan.find(plan::PROOFS, sight.part(), number, 0);
+        if let Some(index) = found.or_else(|| plan.add(plan::PROOFS, sight.part(), number)) {
             plan.touch(index, (offset, offset + 1), 0);
         }
     }

@@ -25,6 +25,8 @@ use crate::table::{Full, Index, List, hash_bytes, hash_words};
 /// Fetches that have to prove a code object before it is believed for a while without: functions that come and go are
 /// gone before that.
 const OFTEN: u8 = 32;
+/// What was proven so few fetches ago is still planned to be read.
+const LATELY: u32 = 18;
 /// Bytes of a line table, at most: more than any compiler makes.
 const MAX_LINE_TABLE: i64 = 1 << 28;
 /// So far into a string or a line table is what is asked for first.
@@ -322,6 +324,9 @@ impl Codes {
             }
             if known.proofs == OFTEN && self.believed.push(id).is_ok() {
                 known.believed = true;
+                if known.generation.is_none() && self.fetch.wrapping_sub(known.fetch) > LATELY {
+                    want_proof(prefetch, layout, known);
+                }
                 return Ok(true);
             }
             self.unsettled = true;
@@ -535,6 +540,18 @@ impl Codes {
 fn call_of(caller: Option<&Found>, callee: u32) -> Call {
     let (serial, position) = caller.map_or((0, 0), |caller| (caller.serial, caller.position));
     hash_words(&[u64::from(serial) << 32 | u64::from(callee), position as u64])
+}
+
+/// Plans to read what proves a code object together with the rest, when that is settled.
+#[cold]
+fn want_proof<M: Gather>(prefetch: &Prefetch<M>, layout: &Layout, known: &Known) {
+    let Known { address, print, .. } = known;
+    prefetch.want(Sight::Proof, layout.code.file_name.of(*address));
+    if print.version == 0 {
+        for object in [print.file_name, print.name, print.line_table] {
+            prefetch.want(Sight::Proof, object.plus(HEAD));
+        }
+    }
 }
 
 fn print<M: Gather>(prefetch: &Prefetch<M>, layout: &Layout, code: Addr) -> Result<Print, Miss> {
