@@ -13,9 +13,8 @@
 //! for each of them. A version that is newer than the last row is read as if it had the shape of that row.
 
 use super::layout::*;
-use super::lines::LineTable;
 use super::strings::{StateBits, Strings};
-use super::versions::{Minor, minor_of};
+use super::versions::{Minor, ROWS, Row, minor_of};
 use crate::memory::{Addr, Field, Memory, Miss};
 
 /// The first eight bytes.
@@ -125,20 +124,25 @@ pub fn header<M: Memory>(memory: &M, runtime: Addr) -> Result<Option<Header>, Mi
 /// `_PyRuntime`. Errors: `Nonsense` when an entry cannot be right under any shape that the version may have.
 #[inline(never)] // or all offsets are copied one by one wherever the layout goes
 pub fn read<M: Memory>(memory: &M, runtime: Addr, header: Header) -> Result<(Layout, u16), Miss> {
-    let table = memory.words(runtime)?;
+    let mut table = [[0; 8]; TABLE];
+    memory.read(runtime, table.as_flattened_mut())?;
     let minor = minor_of(header.version);
     // An alpha or beta may still have the shape of the version before (a 3.15.0a0 did).
     let mut fitting = SHAPES.iter().rev().filter(|shape| shape.version <= minor).take(2);
-    let layout = fitting.find_map(|shape| layout(shape, offsets(shape, &table)?, header.free_threaded));
-    layout.ok_or(Miss::Nonsense)
+    // What the table does not tell is as it was in the last version without one.
+    let [.., Row { mut layout, .. }] = ROWS;
+    let interpreters = fitting
+        .find_map(|shape| fill(&mut layout, shape, &offsets(shape, &table)?, header.free_threaded))
+        .ok_or(Miss::Nonsense)?;
+    Ok((layout, interpreters))
 }
 
 /// What the entries say, 0 where there is none. Nothing if a field is not aligned or does not lie within its struct.
-fn offsets(shape: &Shape, table: &[u64; TABLE]) -> Option<[u16; ENTRIES]> {
+fn offsets(shape: &Shape, table: &[[u8; 8]; TABLE]) -> Option<[u16; ENTRIES]> {
     let mut offsets = [0; ENTRIES];
     let mut size = 0;
     for ((offset, &at), &width) in offsets.iter_mut().zip(&shape.entries).zip(&WIDTHS) {
-        let (said, width) = (*table.get(usize::from(at))?, u64::from(width));
+        let (said, width) = (u64::from_le_bytes(*table.get(usize::from(at))?), u64::from(width));
         if width == 0 {
             size = said.min(MAX_SIZE);
         } else if at != 0 {
@@ -151,7 +155,10 @@ fn offsets(shape: &Shape, table: &[u64; TABLE]) -> Option<[u16; ENTRIES]> {
     Some(offsets)
 }
 
-fn layout(shape: &Shape, offsets: [u16; ENTRIES], free_threaded: bool) -> Option<(Layout, u16)> {
+/// Puts the offsets into `layout`: that of the list of interpreters in `_PyRuntime`. A struct is assigned at a time, or all
+/// offsets would be kept on the stack until the last is known.
+#[inline(never)]
+fn fill(layout: &mut Layout, shape: &Shape, offsets: &[u16; ENTRIES], free_threaded: bool) -> Option<u16> {
     let [_, interpreters, rest @ ..] = offsets;
     let [_, id, next_interpreter, threads, gil, own_gil, enabled, locked, holder, generation, rest @ ..] =
         rest;
@@ -160,62 +167,63 @@ fn layout(shape: &Shape, offsets: [u16; ENTRIES], free_threaded: bool) -> Option
     let [_, file_name, name, line_table, first_line, names, bytecode, copies, rest @ ..] = rest;
     let [_, object_type, _, type_name, _, bytes_size, bytes_first, rest @ ..] = rest;
     let [_, state, length, ascii, compact] = rest;
+    layout.interpreter = Interpreter {
+        next: Field::at(*next_interpreter),
+        threads: Field::at(*threads),
+        id: Some(Field::at(*id)),
+        code_generation: optional(*generation),
+    };
+    layout.thread = Thread {
+        next: Field::at(*next_thread),
+        interpreter: Field::at(*interpreter),
+        ident: Field::at(*ident),
+        native: Some(Field::at(*native)),
+        native_is_own: true,
+        status: Some(Field::at(*status)),
+    };
+    layout.current_frame = CurrentFrame::InThread(Field::at(*current_frame));
+    layout.frame = Frame {
+        code: Field::at(*executable),
+        tag_mask: shape.tag_mask,
+        previous: Field::at(*previous),
+        position: Position::Pointer {
+            instruction: Field::at(*instruction),
+            bytecode: *bytecode,
+            // Builds with a GIL have none.
+            copies: optional(*copies).zip(optional(*index)).map(|(array, index)| Copies { array, index }),
+        },
+        owner: Some(Owner { field: Field::at(*owner), shim: SHIM_OWNER }),
+        base: optional(*base_frame),
+        room: layout.frame.room,
+    };
+    layout.code = Code {
+        file_name: Field::at(*file_name),
+        name: Field::at(*name),
+        line_table: Field::at(*line_table),
+        first_line: Field::at(*first_line),
+        // co_version is the int right before co_localsplusnames (cpython/code.h, _PyCode_DEF).
+        version: Some(Field::at(names.checked_sub(4)?)),
+    };
     let bits = if free_threaded && shape.wide_string_state { StateBits::WIDE } else { StateBits::NARROW };
     // PyCompactUnicodeObject adds a length and a pointer to PyASCIIObject (cpython/unicodeobject.h).
-    let compact = if compact == 0 { ascii.checked_add(16)? } else { compact };
-    let copies = Copies { array: Field::at(copies), index: Field::at(index) };
-    let layout = Layout {
-        interpreter: Interpreter {
-            next: Field::at(next_interpreter),
-            threads: Field::at(threads),
-            id: Some(Field::at(id)),
-            code_generation: (generation != 0).then_some(Field::at(generation)),
-        },
-        thread: Thread {
-            next: Field::at(next_thread),
-            interpreter: Field::at(interpreter),
-            ident: Field::at(ident),
-            native: Some(Field::at(native)),
-            native_is_own: true,
-            status: Some(Field::at(status)),
-        },
-        current_frame: CurrentFrame::InThread(Field::at(current_frame)),
-        frame: Frame {
-            code: Field::at(executable),
-            tag_mask: shape.tag_mask,
-            previous: Field::at(previous),
-            position: Position::Pointer {
-                instruction: Field::at(instruction),
-                bytecode,
-                // Builds with a GIL have none.
-                copies: (index != 0 && copies.array.offset() != 0).then_some(copies),
-            },
-            owner: Some(Owner { field: Field::at(owner), shim: SHIM_OWNER }),
-            base: (base_frame != 0).then_some(Field::at(base_frame)),
-            room: 512,
-        },
-        code: Code {
-            file_name: Field::at(file_name),
-            name: Field::at(name),
-            line_table: Field::at(line_table),
-            first_line: Field::at(first_line),
-            // co_version is the int right before co_localsplusnames (cpython/code.h, _PyCode_DEF).
-            version: Some(Field::at(names.checked_sub(4)?)),
-        },
-        strings: Strings::unicode(length, state, bits, [ascii, compact]),
-        bytes: Bytes { size: Field::at(bytes_size), first: bytes_first },
-        lines: LineTable::Locations,
-        // Given as offsets into the interpreter's own GIL; the pointer may lead to another interpreter's.
-        gil: Gil::PerInterpreter {
-            gil: Field::at(gil),
-            locked: Field::at(locked.checked_sub(own_gil)?),
-            holder: Field::at(holder.checked_sub(own_gil)?),
-            enabled: free_threaded.then_some(Field::at(enabled)),
-        },
-        object_type: Field::at(object_type),
-        type_name: Field::at(type_name),
+    let compact = if *compact == 0 { ascii.checked_add(16)? } else { *compact };
+    layout.strings = Strings::unicode(*length, *state, bits, [*ascii, compact]);
+    layout.bytes = Bytes { size: Field::at(*bytes_size), first: *bytes_first };
+    // Given as offsets into the interpreter's own GIL; the pointer may lead to another interpreter's.
+    layout.gil = Gil::PerInterpreter {
+        gil: Field::at(*gil),
+        locked: Field::at(locked.checked_sub(*own_gil)?),
+        holder: Field::at(holder.checked_sub(*own_gil)?),
+        enabled: free_threaded.then_some(Field::at(*enabled)),
     };
-    Some((layout, interpreters))
+    layout.object_type = Field::at(*object_type);
+    layout.type_name = Field::at(*type_name);
+    Some(*interpreters)
+}
+
+/// The field at an offset, unless that is 0: this version has no such entry.
+fn optional<T>(offset: u16) -> Option<Field<T>> {
+    (offset != 0).then_some(Field::at(offset))
 }
 
 #[cfg(test)]
