@@ -26,14 +26,16 @@ impl<T: Copy> List<T> {
     }
 
     /// The items.
-    #[inline(always)] // two instructions
+    #[inline(always)] // few instructions
     pub fn items(&self) -> &[T] {
-        self.slots.get(..self.len).unwrap_or_default()
+        // There are never more than slots; of a minimum the compiler knows that.
+        self.slots.get(..self.len.min(self.slots.len())).unwrap_or_default()
     }
 
     /// The items, to be changed.
     pub fn items_mut(&mut self) -> &mut [T] {
-        self.slots.get_mut(..self.len).unwrap_or_default()
+        let used = self.len.min(self.slots.len());
+        self.slots.get_mut(..used).unwrap_or_default()
     }
 
     /// Item `id`, if there is one.
