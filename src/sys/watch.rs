@@ -25,22 +25,37 @@ struct Work<T> {
 /// Makes a `call` that is about process `pid`, which may see to it that it does not return. Does not return, then.
 #[inline]
 pub fn watched<T>(pid: Pid, call: impl FnOnce() -> T) -> T {
-    let State { calls, called, taken, .. } = state::get();
+    let is_first = begin(pid);
+    let result = call();
+    if is_first {
+        end();
+    }
+    result
+}
+
+/// False within another call, or where it is the thread that calls.
+#[inline(never)]
+fn begin(pid: Pid) -> bool {
+    let State { calls, called, .. } = state::get();
     let before = calls.load(Ordering::Relaxed);
-    // Within another one, or it is the thread that calls.
     if before & 1 == 1 {
-        return call();
+        return false;
     }
     called.store(pid.as_raw_nonzero().get(), Ordering::Relaxed);
     calls.store(before + 1, Ordering::Release);
-    let result = call();
+    true
+}
+
+#[inline(never)]
+fn end() {
+    let State { calls, taken, .. } = state::get();
+    let ours = calls.load(Ordering::Relaxed);
     // Either we see here that the thread wants to take over, or it sees that this has returned, and does not. (What would
     // exchange the one for the other at once takes a C library on aarch64.)
-    calls.store(before + 2, Ordering::SeqCst);
-    while taken.load(Ordering::SeqCst) == before + 1 {
+    calls.store(ours + 1, Ordering::SeqCst);
+    while taken.load(Ordering::SeqCst) == ours {
         clock::sleep_until(clock::now() + DOUBT, Signals::NONE);
     }
-    result
 }
 
 /// Does `work` with `value`. Should a call [`watched`] meanwhile not return, a thread on `stack` does `hung` and ends the
