@@ -147,25 +147,21 @@ fn executable(tid: Pid, into: &mut [u8]) -> &[u8] {
 /// that the only way is to stop threads and that is not `allowed`.
 pub fn open(pid: Pid, tid: Pid, allowed: bool) -> Result<Remote, Error<'static>> {
     let runs = |stat: Stat| !stat.has_ended() && !stat.is_kernel();
-    if proc::is_ours() {
-        let remote = Remote::new(tid, Way::Readv);
+    let attempts = if proc::is_ours() { 3 } else { 0 };
+    for attempt in 0..attempts {
+        let way = match attempt {
+            0 => Way::Readv,
+            1 if !Stat::read(tid).is_ok_and(runs) => break,
+            1 => match proc::open(&Path::new(tid, &[b"mem"]), READ) {
+                Ok(file) => Way::File(file),
+                Err(_) => continue,
+            },
+            _ if allowed => Way::Peek(Peek::new(tid)),
+            _ if ptrace::may_stop(tid) != 0 => break,
+            _ => return Err(Error::OnlyStopped(pid.as_raw_nonzero().get() as u64)),
+        };
+        let remote = Remote::new(tid, way);
         if works(&remote) {
-            return Ok(remote);
-        }
-        if !Stat::read(tid).is_ok_and(runs) {
-            return Err(Error::Denied(pid));
-        }
-        if let Ok(file) = proc::open(&Path::new(tid, &[b"mem"]), READ) {
-            let remote = Remote::new(tid, Way::File(file));
-            if works(&remote) {
-                return Ok(remote);
-            }
-        }
-        if !allowed && ptrace::may_stop(tid) == 0 {
-            return Err(Error::OnlyStopped(pid.as_raw_nonzero().get() as u64));
-        }
-        let remote = Remote::new(tid, Way::Peek(Peek::new(tid)));
-        if allowed && works(&remote) {
             return Ok(remote);
         }
     }
