@@ -51,14 +51,14 @@ impl<'a> Mapping<'a> {
     /// From one line without its newline.
     fn parse(line: &'a [u8]) -> Option<Mapping<'a>> {
         let mut rest = line;
-        let start = Addr(hex(field(&mut rest, b'-')?)?);
-        let end = Addr(hex(field(&mut rest, b' ')?)?);
+        let start = Addr(take(&mut rest, b'-', 16)?);
+        let end = Addr(take(&mut rest, b' ', 16)?);
         let &[read, write, execute, _] = field(&mut rest, b' ')? else { return None };
-        let offset = hex(field(&mut rest, b' ')?)?;
-        let major = hex(field(&mut rest, b':')?)?;
-        let minor = hex(field(&mut rest, b' ')?)?;
+        let offset = take(&mut rest, b' ', 16)?;
+        let major = take(&mut rest, b':', 16)?;
+        let minor = take(&mut rest, b' ', 16)?;
         // Kernels pad with blanks after the inode even without a name.
-        let inode = number(field(&mut rest, b' ')?, 10)?;
+        let inode = take(&mut rest, b' ', 10)?;
         (start < end).then_some(Mapping {
             start,
             end,
@@ -111,6 +111,12 @@ fn field<'a>(rest: &mut &'a [u8], end: u8) -> Option<&'a [u8]> {
     let (field, behind) = rest.split_at_checked(text::find(end, rest)?)?;
     *rest = behind.get(1..)?;
     Some(field)
+}
+
+/// Takes a number off, as [`field`].
+#[inline(never)]
+fn take(rest: &mut &[u8], end: u8, radix: u32) -> Option<u64> {
+    number(field(rest, end)?, radix)
 }
 
 /// A hexadecimal number.
