@@ -128,9 +128,10 @@ impl Images {
         let (list, names) = (self.list.get_mut(at..=self.len), path.0 as usize..path.1 as usize);
         let (Some(list), Some(to)) = (list, self.names.get_mut(names)) else { return };
         to.copy_from_slice(kept);
-        list.copy_within(..self.len - at, 1);
         let name = path.1 - name.len() as u32;
-        list[0] = Mapped { start: mapping.start, end: mapping.end, rank, path, name };
+        let mut new = Mapped { start: mapping.start, end: mapping.end, rank, path, name };
+        // Each takes the place of the next.
+        list.iter_mut().for_each(|place| core::mem::swap(place, &mut new));
         self.len += 1;
         self.names_len += kept.len();
     }
