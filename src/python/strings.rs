@@ -91,13 +91,11 @@ impl Strings {
 pub fn read<M: Memory>(memory: &M, strings: &Strings, at: Addr, into: &mut [u8]) -> Result<usize, Miss> {
     let limit = into.len().min(MAX_NAME);
     let mut text = Text { into: into.get_mut(..limit).unwrap_or_default(), used: 0 };
+    let (Strings::Bytes { length, .. } | Strings::Unicode { length, .. }) = *strings;
+    let length = plausible(memory.load(at, length)?)?;
     match *strings {
-        Strings::Bytes { length, data } => {
-            let length = plausible(memory.load(at, length)?)?;
-            text.copy(memory, at.plus(data.into()), length)?;
-        }
-        Strings::Unicode { length, state, bits, ascii, compact } => {
-            let length = plausible(memory.load(at, length)?)?;
+        Strings::Bytes { data, .. } => text.copy(memory, at.plus(data.into()), length)?,
+        Strings::Unicode { state, bits, ascii, compact, .. } => {
             let state = memory.load(at, state)?;
             let bit = |position: u8| state >> position & 1 != 0;
             let data = match (bit(bits.compact), bit(bits.ascii)) {
@@ -109,8 +107,10 @@ pub fn read<M: Memory>(memory: &M, strings: &Strings, at: Addr, into: &mut [u8])
                 1 if bit(bits.ascii) => {
                     text.copy(memory, data, length)?;
                     // The cut is not ASCII and proves nothing.
-                    let ascii = text.written().strip_suffix(&CUT).unwrap_or(text.written()).is_ascii();
-                    return if ascii { Ok(text.used) } else { Err(Miss::Nonsense) };
+                    let own = text.written().strip_suffix(&CUT).unwrap_or(text.written());
+                    if !own.iter().all(u8::is_ascii) {
+                        return Err(Miss::Nonsense);
+                    }
                 }
                 width @ (1 | 2 | 4) => text.encode(memory, data, length, width as usize)?,
                 _ => return Err(Miss::Nonsense),
@@ -152,9 +152,11 @@ impl Text<'_> {
         let mut window = [0; WINDOW];
         while left > 0 {
             let size = left.min(WINDOW);
-            let characters = window.get_mut(..size).unwrap_or_default();
-            memory.read(at, characters)?;
-            for character in characters.chunks_exact(width) {
+            let piece = window.get_mut(..size).unwrap_or_default();
+            memory.read(at, piece)?;
+            let mut characters = &*piece;
+            while let Some((character, rest)) = characters.split_at_checked(width) {
+                characters = rest;
                 let code = character.iter().rev().fold(0, |code, &byte| code << 8 | u32::from(byte));
                 if !self.push(code) {
                     self.cut();
@@ -169,14 +171,18 @@ impl Text<'_> {
 
     /// Appends a character in (generalized) UTF-8, if it fits.
     fn push(&mut self, code: u32) -> bool {
-        let tail = |shift: u32| (code >> shift & 0x3f | 0x80) as u8;
-        match code {
-            0..0x80 => self.append(&[code as u8]),
-            0x80..0x800 => self.append(&[(code >> 6 | 0xc0) as u8, tail(0)]),
-            0x800..0x1_0000 => self.append(&[(code >> 12 | 0xe0) as u8, tail(6), tail(0)]),
-            0x1_0000..=0x10_ffff => self.append(&[(code >> 18 | 0xf0) as u8, tail(12), tail(6), tail(0)]),
-            _ => self.append(b"\xef\xbf\xbd"), // U+FFFD
-        }
+        // U+FFFD in place of what is none.
+        let code = if code > 0x10_ffff { 0xfffd } else { code };
+        let first = match code {
+            0..0x80 => return self.append(&[code as u8]),
+            0x80..0x800 => 2,
+            0x800..0x1_0000 => 1,
+            _ => 0,
+        };
+        let mut bytes = [18u8, 12, 6, 0].map(|shift| (code >> shift & 0x3f | 0x80) as u8);
+        let Some(character) = bytes.get_mut(first..) else { return false };
+        character[0] |= [0xf0, 0xe0, 0xc0][first];
+        self.append(character)
     }
 
     fn append(&mut self, bytes: &[u8]) -> bool {
