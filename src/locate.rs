@@ -333,9 +333,19 @@ fn version(search: &Search<'_>, symbols: &Symbols, header: Option<Header>) -> Op
 /// `libpython3.8.so.1.0`, `python3.8m`, `python2.7`: the digits behind `python`.
 fn name_version(name: &[u8]) -> Option<u64> {
     let rest = name.strip_prefix(b"lib").unwrap_or(name).strip_prefix(b"python")?;
-    let (major, rest) = leading_decimal(rest)?;
-    let (minor, _) = leading_decimal(rest.strip_prefix(b".")?)?;
-    (major < 4 && minor < 100).then_some(major << 24 | minor << 16)
+    let (version, _) = dotted(rest, 2)?;
+    (version < 0x400).then_some(version << 16)
+}
+
+/// The number of so many `parts` below 100 that begins `text`, a byte for each, and what follows it.
+fn dotted(mut text: &[u8], parts: u32) -> Option<(u64, &[u8])> {
+    let mut version = 0;
+    for part in 0..parts {
+        let digits = if part == 0 { text } else { text.strip_prefix(b".")? };
+        let (number @ 0..100, rest) = leading_decimal(digits)? else { return None };
+        (version, text) = (version << 8 | number, rest);
+    }
+    Some((version, text))
 }
 
 /// PY_VERSION stands in a read-only segment as `3.8.18` and a NUL, perhaps as the end of a longer string. Versions of
@@ -369,12 +379,9 @@ fn text_version(search: &Search<'_>, symbols: &Symbols) -> Option<u64> {
 
 /// `X.Y.Z` or `X.Y.Z+`, then a NUL, as PY_VERSION_HEX of a final release.
 fn spelled_version(text: &[u8]) -> Option<u64> {
-    let (major, rest) = leading_decimal(text)?;
-    let (minor, rest) = leading_decimal(rest.strip_prefix(b".")?)?;
-    let (micro, rest) = leading_decimal(rest.strip_prefix(b".")?)?;
+    let (version, rest) = dotted(text, 3)?;
     let end = rest.strip_prefix(b"+").unwrap_or(rest).first();
-    let fits = major < 10 && minor < 100 && micro < 100 && end == Some(&0);
-    fits.then_some(major << 24 | minor << 16 | micro << 8 | 0xf0)
+    (version < 0xa_0000 && end == Some(&0)).then_some(version << 8 | 0xf0)
 }
 
 /// Whether a walk from the roots comes to a thread that belongs to the interpreter it was found in.
