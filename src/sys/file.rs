@@ -32,9 +32,7 @@ impl Open {
     /// The file behind the mapping of `pid` from `start` to `end`, even if it has no name any more. Errors: EPERM
     /// without CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN (proc_pid_map_files(5)).
     pub fn mapped(pid: Pid, start: Addr, end: Addr) -> Result<Open, Errno> {
-        let mut name = [0; 33];
-        let len = hex_range(start.0, end.0, &mut name);
-        Open::regular(pid, &Path::new(pid, &[b"map_files", name.get(..len).unwrap_or_default()]))
+        Open::regular(pid, &Path::of_mapping(pid, start.0, end.0))
     }
 
     /// The file at `path` in the root directory of `pid`. What the kernel calls a file in `maps` has no link in it, so none
@@ -60,26 +58,6 @@ impl Open {
     }
 }
 
-/// `start-end` in hexadecimal, as `/proc/PID/map_files` names its entries.
-fn hex_range(start: u64, end: u64, into: &mut [u8; 33]) -> usize {
-    let mut len = 0;
-    for (i, number) in [start, end].into_iter().enumerate() {
-        let digits = (64 - number.leading_zeros() as usize).div_ceil(4).max(1);
-        let hex = (0..digits).rev().map(|digit| match (number >> (4 * digit) & 15) as u8 {
-            digit @ 0..10 => b'0' + digit,
-            digit => b'a' + digit - 10,
-        });
-        let dash = if i == 0 { None } else { Some(b'-') };
-        for byte in dash.into_iter().chain(hex) {
-            if let Some(to) = into.get_mut(len) {
-                *to = byte;
-                len += 1;
-            }
-        }
-    }
-    len
-}
-
 impl Memory for Open {
     fn read(&self, at: Addr, into: &mut [u8]) -> Result<(), Miss> {
         let mut done = 0;
@@ -96,15 +74,6 @@ impl Memory for Open {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn map_files_are_named_in_hexadecimal() {
-        let mut name = [0; 33];
-        let len = hex_range(0x40_0000, 0x7fff_ffff_f000, &mut name);
-        assert_eq!(&name[..len], b"400000-7ffffffff000");
-        let len = hex_range(0, u64::MAX, &mut name);
-        assert_eq!(&name[..len], b"0-ffffffffffffffff");
-    }
 
     #[test]
     fn what_the_target_put_in_place_of_a_file_is_not_waited_for() {

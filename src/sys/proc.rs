@@ -46,6 +46,18 @@ impl Path {
         Path::new(pid, &[b"task", crate::text::Decimal::new(tid.into()).bytes(), name])
     }
 
+    /// `/proc/PID/map_files/START-END`, in hexadecimal.
+    pub fn of_mapping(pid: Pid, start: u64, end: u64) -> Path {
+        let mut path = Path::new(pid, &[b"map_files"]);
+        for (before, number) in [(b'/', start), (b'-', end)] {
+            path.push(&[before]);
+            for digit in (0..16).rev().filter(|&digit| digit == 0 || number >> (4 * digit) != 0) {
+                path.push(&[b"0123456789abcdef"[(number >> (4 * digit) & 15) as usize]]);
+            }
+        }
+        path
+    }
+
     fn push(&mut self, part: &[u8]) {
         let end = self.len + part.len();
         if let Some(to) = self.bytes.get_mut(self.len..end).filter(|_| end < 4096) {
@@ -159,6 +171,10 @@ mod tests {
         assert_eq!(Path::new(pid, &[]).c_str(), c"/proc/4194304");
         assert_eq!(Path::new(pid, &[b"task", b"17", b"stat"]).c_str(), c"/proc/4194304/task/17/stat");
         assert_eq!(Path::of_thread(pid, 17, b"stat").c_str(), c"/proc/4194304/task/17/stat");
+        let mapping = |start, end| Path::of_mapping(pid, start, end);
+        let name = c"/proc/4194304/map_files/400000-7ffffffff000";
+        assert_eq!(mapping(0x40_0000, 0x7fff_ffff_f000).c_str(), name);
+        assert_eq!(mapping(0, u64::MAX).c_str(), c"/proc/4194304/map_files/0-ffffffffffffffff");
         assert_eq!(Path::from(b"").c_str(), c"");
         assert_eq!(Path::from(b"a/b").c_str(), c"a/b");
     }
