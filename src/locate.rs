@@ -56,7 +56,7 @@ const RUNTIME: &[u8] = b"_PyRuntime";
 
 /// Where the roots of an interpreter are.
 #[derive(Clone, Copy)]
-struct Symbols {
+struct Symbols<'a> {
     /// `_PyRuntime` (3.7+).
     runtime: Option<Symbol>,
     /// `_PyThreadState_Current` (up to 3.6).
@@ -66,7 +66,7 @@ struct Symbols {
     /// How they were found, for `Py_Version` (3.11+).
     look: Look,
     /// What holds the code, or `_PyRuntime`.
-    image: Mapped,
+    image: &'a Mapped,
 }
 
 struct Search<'a> {
@@ -124,10 +124,10 @@ fn find(
 
 /// As the dynamic linker does it: the first image that defines a symbol is the one whose copy is used.
 #[inline(never)] // so that its caller has a small frame
-fn symbols(search: &Search<'_>, ranks: &RangeInclusive<Rank>, look: Look) -> Option<Symbols> {
+fn symbols<'a>(search: &Search<'a>, ranks: &RangeInclusive<Rank>, look: Look) -> Option<Symbols<'a>> {
     let first = |name: &[u8]| {
         let mut images = search.images.iter().filter(|image| ranks.contains(&image.rank));
-        images.find_map(|image| Some((look(search, image, name)?, *image)))
+        images.find_map(|image| Some((look(search, image, name)?, image)))
     };
     let runtime = first(RUNTIME);
     let current = if runtime.is_none() { first(b"_PyThreadState_Current") } else { None };
@@ -137,7 +137,7 @@ fn symbols(search: &Search<'_>, ranks: &RangeInclusive<Rank>, look: Look) -> Opt
         let function = first(b"PyInterpreterState_Head");
         image = function.map_or(image, |(_, image)| image);
         head = function.and_then(|(function, _)| decode_accessor(search.memory, function.address));
-        head = head.or_else(|| Some(in_file(search, &image, b"interp_head")?.address));
+        head = head.or_else(|| Some(in_file(search, image, b"interp_head")?.address));
     }
     Some(Symbols {
         runtime: runtime.map(|(symbol, _)| symbol),
@@ -272,7 +272,7 @@ fn decode_aarch64(at: Addr, adrp: u32, ldr: u32) -> Option<Addr> {
 #[inline(never)] // so that its caller has a small frame
 fn interpret(
     search: &Search<'_>,
-    symbols: &Symbols,
+    symbols: &Symbols<'_>,
     abi: Option<Minor>,
     how: &'static [u8],
 ) -> Result<Interpreter, u64> {
@@ -294,11 +294,11 @@ fn interpret(
         }
     };
     let free_threaded = header.is_some_and(|header| header.free_threaded);
-    Ok(Interpreter { layout, roots, version, free_threaded, how, image: symbols.image })
+    Ok(Interpreter { layout, roots, version, free_threaded, how, image: *symbols.image })
 }
 
 /// The roots of a version that does not publish its layout.
-fn roots(symbols: &Symbols, places: &Runtime) -> Option<Roots> {
+fn roots(symbols: &Symbols<'_>, places: &Runtime) -> Option<Roots> {
     match (places, symbols.runtime) {
         (Runtime::Variables, None) => {
             Some(Roots { interpreters: symbols.head, holder: symbols.current, last: None })
@@ -316,10 +316,10 @@ fn roots(symbols: &Symbols, places: &Runtime) -> Option<Roots> {
 /// What the target says of its version. The word that only the interpreter itself can have written comes first, then
 /// the name of its file, which is right wherever it is specific, then the string that it prints.
 #[inline(never)] // so that its caller has a small frame
-fn version(search: &Search<'_>, symbols: &Symbols, header: Option<Header>) -> Option<u64> {
-    let symbol = || (symbols.look)(search, &symbols.image, b"Py_Version");
+fn version(search: &Search<'_>, symbols: &Symbols<'_>, header: Option<Header>) -> Option<u64> {
+    let symbol = || (symbols.look)(search, symbols.image, b"Py_Version");
     let word = || search.memory.word::<u64>(symbol()?.address).ok();
-    let name = || name_version(search.images.name(&symbols.image));
+    let name = || name_version(search.images.name(symbols.image));
     let libraries = || search.images.iter().filter(|image| image.rank == Rank::Libpython);
     let library = || libraries().find_map(|image| name_version(search.images.name(image)));
     header
@@ -350,7 +350,7 @@ fn dotted(mut text: &[u8], parts: u32) -> Option<(u64, &[u8])> {
 
 /// PY_VERSION stands in a read-only segment as `3.8.18` and a NUL, perhaps as the end of a longer string. Versions of
 /// other things look like it, so only those are taken that publish themselves in no better way.
-fn text_version(search: &Search<'_>, symbols: &Symbols) -> Option<u64> {
+fn text_version(search: &Search<'_>, symbols: &Symbols<'_>) -> Option<u64> {
     let image = Image::in_memory(search.memory, symbols.image.start).ok()?;
     let mut found = None;
     for segment in image.segments().filter(|segment| segment.readable && !segment.writable) {

@@ -71,7 +71,7 @@ fn the_cookie_is_found_wherever_it_is() {
 
 fn spelled(memory: &[u8]) -> Option<u64> {
     with_search(memory, |search, image| {
-        let symbols = Symbols { runtime: None, current: None, head: None, look: exported, image: *image };
+        let symbols = Symbols { runtime: None, current: None, head: None, look: exported, image };
         text_version(search, &symbols)
     })
 }
@@ -191,7 +191,7 @@ fn the_variable_is_read_out_of_arm_code() {
 
 #[test]
 fn roots_are_variables_or_fields() {
-    let image = zeroed(1)[0];
+    let image = &zeroed(1)[0];
     let place = Symbol { address: Addr(0x1000), size: 1464 };
     let none = Symbols { runtime: None, current: None, head: None, look: exported, image };
     let fields = Symbols { runtime: Some(place), ..none };
