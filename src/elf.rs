@@ -136,13 +136,13 @@ impl<'m, M: Memory> Headers<'m, M> {
         Ok(Program { kind: kind as u32, flags, offset, address: Addr(address), file_size, size, align })
     }
 
-    /// The build id from the PT_NOTE segments, each of which begins at `place` of it.
-    fn build_id(&self, place: &dyn Fn(&Program) -> Addr) -> Result<Option<BuildId>, Miss> {
+    /// The build id from the PT_NOTE segments, in memory with this load bias, or else in the file.
+    fn build_id(&self, bias: Option<u64>) -> Result<Option<BuildId>, Miss> {
         for program in self.programs() {
             let program = program?;
+            let place = bias.map_or(Addr(program.offset), |bias| program.address.plus(bias));
             if program.kind == PT_NOTE
-                && let Some(id) =
-                    notes::id_in_notes(self.memory, place(&program), program.file_size, program.align)?
+                && let Some(id) = notes::id_in_notes(self.memory, place, program.file_size, program.align)?
             {
                 return Ok(Some(id));
             }

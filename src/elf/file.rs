@@ -92,7 +92,7 @@ impl<'m, M: Memory> File<'m, M> {
 
     /// Its build id; `None` if it was linked without.
     pub fn build_id(&self) -> Result<Option<BuildId>, Miss> {
-        self.headers.build_id(&|program| Addr(program.offset))
+        self.headers.build_id(None)
     }
 
     /// The section of this name, as `.PyRuntime`.

@@ -120,7 +120,7 @@ impl<'m, M: Memory> Image<'m, M> {
 
     /// Its build id; `None` if it was linked without.
     pub fn build_id(&self) -> Result<Option<BuildId>, Miss> {
-        self.headers.build_id(&|program| program.address.plus(self.bias))
+        self.headers.build_id(Some(self.bias))
     }
 
     /// The symbol that it exports by this name. `Err` if a table is unreadable or has a chain without end.
