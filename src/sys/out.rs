@@ -110,6 +110,7 @@ pub struct Output {
 
 impl Output {
     /// Standard output or standard error.
+    #[inline(never)] // smaller
     pub fn to(standard: BorrowedFd<'static>) -> Output {
         Output::new(File::Standard(standard))
     }
