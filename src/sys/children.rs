@@ -48,10 +48,12 @@ pub fn everybody(visit: &mut dyn FnMut(u64)) {
 /// kernel cannot tell.
 pub fn share_memory(a: Pid, b: Pid) -> bool {
     const KCMP_VM: usize = 1; // linux/kcmp.h
-    let [a, b] = [a, b].map(|pid| pid.as_raw_nonzero().get() as usize);
+    let number = |pid: Pid| pid.as_raw_nonzero().get() as usize;
     // SAFETY: the call compares, and takes nothing but numbers.
     Risk::Kcmp.is_none()
-        && unsafe { syscall(nr::KCMP, [a, b, KCMP_VM, 0, 0, 0]).is_ok_and(|order| order == 0) }
+        && unsafe {
+            syscall(nr::KCMP, [number(a), number(b), KCMP_VM, 0, 0, 0]).is_ok_and(|order| order == 0)
+        }
 }
 
 #[cfg(test)]
