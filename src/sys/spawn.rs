@@ -6,6 +6,7 @@ use super::proc::Path;
 use super::raw::{nr, syscall};
 use super::start::Process;
 use super::state;
+use crate::text;
 use core::sync::atomic::Ordering;
 use rustix::fd::{AsFd as _, FromRawFd as _, OwnedFd};
 use rustix::io::Errno;
@@ -81,7 +82,7 @@ fn pipe() -> Result<(OwnedFd, OwnedFd), Errno> {
 /// Becomes the command; the errno if that fails: of the last place looked at, or EACCES if one was found but refused.
 fn exec(process: &Process, first: usize) -> Errno {
     let name = process.arg(first).map_or(&b""[..], |name| name.to_bytes());
-    if name.contains(&b'/') {
+    if text::find(b'/', name).is_some() {
         return exec_at(process, first, b"", name);
     }
     let mut worst = Errno::NOENT;
