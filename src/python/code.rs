@@ -442,8 +442,9 @@ impl Codes {
         let name = strings::read(memory, &layout.strings, print.name, self.text2)?;
         let table = digest(memory, layout, print.line_table, layout.bytes.first)?;
         prefetch.set_late(late);
-        let [a, b] = [self.text.get(..file), self.text2.get(..name)].map(Option::unwrap_or_default);
-        Ok(Names { file, name, digest: hash_words(&[hash_bytes(a), hash_bytes(b), table]) | 1 })
+        let hash = |text: &[u8], len| hash_bytes(text.get(..len).unwrap_or_default());
+        let digest = hash_words(&[hash(self.text, file), hash(self.text2, name), table]) | 1;
+        Ok(Names { file, name, digest })
     }
 
     fn keep(&mut self, old: Option<u32>, new: Known) -> u32 {
