@@ -285,19 +285,16 @@ impl Codes {
         let known = self.find(address);
         let id = match known {
             Some(id) if self.prove(prefetch, layout, id, context)? => id,
-            _ => {
-                let new = self.read(prefetch, layout, profile, address)?;
-                self.keep(known, new)
-            }
+            _ => self.read(prefetch, layout, profile, address, known)?,
         };
-        let Some(&known) = self.known.get(id) else { return Err(Miss::Endless) };
+        let Some(known) = self.known.get(id) else { return Err(Miss::Endless) };
         let mut line = 0;
         if context.lines && !known.shim {
-            line = read_line(&prefetch.with(Sight::Aside), layout, &known, position)?;
+            line = read_line(&prefetch.with(Sight::Aside), layout, known, position)?;
         }
         let new = Located { address, position, known: id, serial: known.serial, line, callee: 0 };
         let frame = (!known.shim).then_some(Frame { function: known.function, line });
-        Ok(Found { frame, serial: known.serial, position, known: id, located: self.keep_line(stale, new) })
+        Ok(Found { frame, serial: new.serial, position, known: id, located: self.keep_line(stale, new) })
     }
 
     fn find(&self, address: Addr) -> Option<u32> {
@@ -386,14 +383,15 @@ impl Codes {
         prefetch.set_late(late); // as in `prove`
     }
 
-    /// Reads a code object whole.
+    /// Reads a code object whole, and keeps it: its number. `old`: that of what was known at this address.
     fn read<M: Gather>(
         &mut self,
         prefetch: &Prefetch<M>,
         layout: &Layout,
         profile: &mut Profile,
         address: Addr,
-    ) -> Result<Known, Miss> {
+        old: Option<u32>,
+    ) -> Result<u32, Miss> {
         prefetch.set_late(true);
         let print = print(prefetch, layout, address)?;
         let memory = &prefetch.with(Sight::Aside);
@@ -409,7 +407,7 @@ impl Codes {
         let file = self.text.get(..names.file).unwrap_or_default();
         let name = self.text2.get(..names.name).unwrap_or_default();
         self.serials = self.serials.wrapping_add(1);
-        Ok(Known {
+        let new = Known {
             address,
             print,
             serial: self.serials,
@@ -425,7 +423,8 @@ impl Codes {
             names: names.digest,
             proofs: 0,
             believed: false,
-        })
+        };
+        Ok(self.keep(old, new))
     }
 
     /// Reads the names of the file and of itself that a code object has into `text` and `text2`. May read late, which says
