@@ -6,7 +6,7 @@ use super::walk::{self, Known, LOOK, known};
 use super::watch::watched;
 use crate::memory::{Addr, Memory, Miss};
 use crate::text::Decimal;
-use rustix::fd::{AsRawFd as _, OwnedFd};
+use rustix::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
 use rustix::process::Pid;
@@ -48,7 +48,7 @@ impl Open {
     /// Those take no room: who reads `/proc/kmsg` takes its messages from others, and a target can have it stand anywhere in
     /// a mount namespace of its own. A file system in user space need not say what its files take.
     fn checked(pid: Pid, seen: OwnedFd) -> Result<Open, Errno> {
-        let Known { mode, blocks, .. } = known(&seen, c"");
+        let Known { mode, blocks, .. } = known(seen.as_fd(), c"");
         if FileType::from_raw_mode(mode) != FileType::RegularFile || blocks == 0 && !walk::is_served(&seen) {
             return Err(Errno::NODEV);
         }

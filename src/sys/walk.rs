@@ -4,7 +4,7 @@
 
 use super::proc::Path;
 use core::ffi::CStr;
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, OFlags, StatxFlags, fstatfs, openat, readlinkat_raw, statat, statx,
 };
@@ -50,9 +50,9 @@ pub struct Known {
 /// nothing. Whoever serves the file is not asked: a file system in user space, or one on a host that is gone, may never
 /// answer, and then nothing ends us (AT_STATX_DONT_SYNC, statx(2), Linux 4.11). An older kernel, or one whose filter does not
 /// know that call, asks.
-pub fn known(directory: impl AsFd, path: &CStr) -> Known {
+pub fn known(directory: BorrowedFd<'_>, path: &CStr) -> Known {
     let (quietly, wanted) = (AtFlags::STATX_DONT_SYNC | AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS);
-    match statx(directory.as_fd(), path, quietly, wanted) {
+    match statx(directory, path, quietly, wanted) {
         Ok(stat) => Known {
             inode: stat.stx_ino,
             device: u64::from(stat.stx_dev_major) << 32 | u64::from(stat.stx_dev_minor),
@@ -75,7 +75,7 @@ pub fn known(directory: impl AsFd, path: &CStr) -> Known {
 
 /// The kind of an open file, its permissions, and its owner.
 pub fn seen(file: &OwnedFd) -> (FileType, u32, u32) {
-    let Known { mode, owner, .. } = known(file, c"");
+    let Known { mode, owner, .. } = known(file.as_fd(), c"");
     (FileType::from_raw_mode(mode), mode & 0o7777, owner)
 }
 
@@ -213,7 +213,7 @@ mod tests {
     fn is_root_there() -> bool {
         let folder = std::env::temp_dir();
         let there = along(folder.as_os_str().as_encoded_bytes(), None).ok().and_then(|place| place.there);
-        let inode = |file: OwnedFd| known(&file, c"").inode;
+        let inode = |file: OwnedFd| known(file.as_fd(), c"").inode;
         let is_there = there.map(inode) == Some(fs::metadata(folder).unwrap().ino());
         if !is_there {
             std::eprintln!("skipped: the root that is opened is not that of paths");
