@@ -4,7 +4,7 @@
 
 use super::clock::{self, Nanos, Signals};
 use super::ptrace::{self, Stop, Stopped, Tracee};
-use core::cell::Cell;
+use core::cell::{Cell, RefCell};
 use rustix::io::Errno;
 use rustix::process::Pid;
 
@@ -29,7 +29,7 @@ pub struct Peek {
     /// Another thread of it, which somebody has stopped.
     lent: Cell<Option<Pid>>,
     /// The thread while it is held, and until when.
-    held: Cell<Option<(Stopped, Nanos)>>,
+    held: RefCell<Option<(Stopped, Nanos)>>,
     /// The thread while it has been told to stop and has not done so.
     late: Cell<Option<Tracee>>,
     stops: Cell<u64>,
@@ -42,7 +42,7 @@ pub struct Peek {
 impl Peek {
     /// Through thread `tid`.
     pub fn new(tid: Pid) -> Peek {
-        let (lent, held, late) = (Cell::new(None), Cell::new(None), Cell::new(None));
+        let (lent, held, late) = (Cell::new(None), RefCell::new(None), Cell::new(None));
         let (stops, rest, renews) = (Cell::new(0), Cell::new((0, 0)), Cell::new(false));
         Peek { tid, lent, held, late, stops, rest, renews }
     }
@@ -64,14 +64,12 @@ impl Peek {
         if self.lent.get().is_some() {
             return;
         }
-        let held = self.held.take();
-        let is_over = held.as_ref().is_some_and(|(_, until)| clock::now() >= *until);
-        self.held.set(held);
+        let is_over = self.held.borrow().as_ref().is_some_and(|(_, until)| clock::now() >= *until);
         if is_over {
             self.let_go();
         }
         if self.held().is_none() {
-            self.held.set(self.stop().ok().map(|stopped| (stopped, clock::now() + LONGEST)));
+            *self.held.borrow_mut() = self.stop().ok().map(|stopped| (stopped, clock::now() + LONGEST));
         }
     }
 
@@ -92,10 +90,7 @@ impl Peek {
 
     /// The thread, if it is held.
     pub fn held(&self) -> Option<Pid> {
-        let held = self.held.take();
-        let tid = held.as_ref().map(|(stopped, _)| stopped.tid());
-        self.held.set(held);
-        tid
+        self.held.borrow().as_ref().map(|(stopped, _)| stopped.tid())
     }
 
     /// How often the thread was stopped.
