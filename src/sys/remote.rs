@@ -73,10 +73,8 @@ impl Remote {
     pub fn read_ranges(&self, ranges: &[Span], into: &mut [u8]) -> Result<usize, Errno> {
         watched(self.pid, || match &self.way {
             Way::Readv => self.readv(ranges, into),
-            Way::File(file) => self.each(ranges, into, &|part, at| rustix::io::pread(file, part, at)),
-            Way::Peek(peek) => {
-                peek.with(&mut |tid| self.each(ranges, into, &|part, at| peek_all(tid, part, at)))
-            }
+            Way::File(_) => self.each(ranges, into, self.pid),
+            Way::Peek(peek) => peek.with(&mut |tid| self.each(ranges, into, tid)),
         })
     }
 
@@ -94,14 +92,19 @@ impl Remote {
         unsafe { syscall(nr::PROCESS_VM_READV, args) }
     }
 
-    fn each(&self, ranges: &[Span], into: &mut [u8], read: ReadOne<'_>) -> Result<usize, Errno> {
+    /// The same with a call or more for each of them. `still`: a thread that stands still, where one has to.
+    fn each(&self, ranges: &[Span], into: &mut [u8], still: Pid) -> Result<usize, Errno> {
         let mut done = 0;
         for range in ranges {
             let end = done + range.len as usize;
             let Some(part) = into.get_mut(done..end) else { return Ok(done) };
             let want = part.len();
             self.calls.set(self.calls.get() + 1);
-            match read(part, range.base) {
+            let read = match &self.way {
+                Way::File(file) => rustix::io::pread(file, part, range.base),
+                _ => peek_all(still, part, range.base),
+            };
+            match read {
                 // No byte: the address space is gone, the process has ended or called exec.
                 Ok(0) => return if done == 0 { Err(Errno::SRCH) } else { Ok(done) },
                 Ok(n) if n == want => done = end,
@@ -113,9 +116,6 @@ impl Remote {
         Ok(done)
     }
 }
-
-/// Fills its first argument from the address that is the second: with how many bytes.
-type ReadOne<'a> = &'a dyn Fn(&mut [u8], u64) -> Result<usize, Errno>;
 
 /// Fills `part` from `at`, in words that do not cross a page.
 fn peek_all(tid: Pid, part: &mut [u8], at: u64) -> Result<usize, Errno> {
