@@ -197,22 +197,17 @@ fn cookie_in_memory(search: &Search<'_>, image: &Mapped, name: &[u8]) -> Option<
     if name != RUNTIME {
         return None;
     }
-    let mapped = Image::in_memory(search.memory, image.start).ok()?;
-    let mut segments = mapped.segments().filter(|segment| segment.writable);
-    let address = segments.find_map(|segment| {
-        let mut found = None;
-        scan(search.memory, &segment, &mut |at, window| {
-            let (words, _) = window.as_chunks();
-            let mut places = (0u64..).map(|index| at.plus(8 * index)).zip(words);
-            let is_it = |&(at, &word): &(Addr, &[u8; 8])| {
-                u64::from_le_bytes(word) == COOKIE && plausible(search.memory, at)
-            };
-            found = places.find(is_it).map(|(at, _)| at);
-            found.is_some()
-        });
-        found
-    })?;
-    Some(Symbol { address, size: 0 })
+    let mut found = None;
+    scan(search, image, true, &mut |at, window| {
+        let (words, _) = window.as_chunks();
+        let mut places = (0u64..).map(|index| at.plus(8 * index)).zip(words);
+        let is_it = |&(at, &word): &(Addr, &[u8; 8])| {
+            u64::from_le_bytes(word) == COOKIE && plausible(search.memory, at)
+        };
+        found = places.find(is_it).map(|(at, _)| at);
+        found.is_some()
+    });
+    Some(Symbol { address: found?, size: 0 })
 }
 
 /// A segment that is larger is searched up to here.
@@ -224,17 +219,23 @@ fn plausible(memory: &Target<'_>, runtime: Addr) -> bool {
     matches!(header, Ok(Some(Header { version, .. })) if (0x030d..0x0400).contains(&(version >> 16)))
 }
 
-/// Calls `look` with one piece of a segment after the other until it returns true; pieces overlap by [`OVERLAP`] bytes.
-fn scan(memory: &Target<'_>, segment: &Segment, look: &mut dyn FnMut(Addr, &[u8]) -> bool) {
+/// Calls `look` with one piece after the other of the segments of an image, those that are `writable` or those that can
+/// only be read, until it returns true; pieces of a segment overlap by [`OVERLAP`] bytes.
+fn scan(search: &Search<'_>, image: &Mapped, writable: bool, look: &mut dyn FnMut(Addr, &[u8]) -> bool) {
+    let Ok(image) = Image::in_memory(search.memory, image.start) else { return };
     let mut window = [0; 16 << 10];
-    let (mut at, end) = (segment.start.0 & !7, segment.start.plus(segment.size.min(MAX_SCAN)).0);
-    while at < end {
-        let len = window.len().min((end - at) as usize);
-        let Some(piece) = window.get_mut(..len) else { return };
-        if memory.read(Addr(at), piece).is_ok() && look(Addr(at), piece) {
-            return;
+    let is_wanted =
+        |segment: &Segment| segment.writable == writable && (segment.writable || segment.readable);
+    for segment in image.segments().filter(is_wanted) {
+        let (mut at, end) = (segment.start.0 & !7, segment.start.plus(segment.size.min(MAX_SCAN)).0);
+        while at < end {
+            let len = window.len().min((end - at) as usize);
+            let Some(piece) = window.get_mut(..len) else { return };
+            if search.memory.read(Addr(at), piece).is_ok() && look(Addr(at), piece) {
+                return;
+            }
+            at += if len == 16 << 10 { len as u64 - OVERLAP } else { len as u64 };
         }
-        at += if len == 16 << 10 { len as u64 - OVERLAP } else { len as u64 };
     }
 }
 
@@ -351,29 +352,23 @@ fn dotted(mut text: &[u8], parts: u32) -> Option<(u64, &[u8])> {
 /// PY_VERSION stands in a read-only segment as `3.8.18` and a NUL, perhaps as the end of a longer string. Versions of
 /// other things look like it, so only those are taken that publish themselves in no better way.
 fn text_version(search: &Search<'_>, symbols: &Symbols<'_>) -> Option<u64> {
-    let image = Image::in_memory(search.memory, symbols.image.start).ok()?;
     let mut found = None;
-    for segment in image.segments().filter(|segment| segment.readable && !segment.writable) {
-        scan(search.memory, &segment, &mut |_, window| {
-            let mut rest = window;
-            let mut before = b'.';
-            let mut starts = core::iter::from_fn(|| {
-                let dot = text::find(b'.', rest)?;
-                let (start, tail) = rest.split_at_checked(dot.saturating_sub(1))?;
-                // As the end of a longer number it is none.
-                let last = start.last().copied().unwrap_or(before);
-                let is_part = last.is_ascii_digit() || last == b'.' || last == b'_';
-                (before, rest) = (b'.', rest.get(dot + 1..)?);
-                Some(if is_part { &[][..] } else { tail })
-            });
-            let fits = |hex: &u64| versions::row_of(versions::minor_of(*hex)).is_some();
-            found = starts.by_ref().filter_map(spelled_version).find(fits);
-            found.is_some()
+    scan(search, symbols.image, false, &mut |_, window| {
+        let mut rest = window;
+        let mut before = b'.';
+        let mut starts = core::iter::from_fn(|| {
+            let dot = text::find(b'.', rest)?;
+            let (start, tail) = rest.split_at_checked(dot.saturating_sub(1))?;
+            // As the end of a longer number it is none.
+            let last = start.last().copied().unwrap_or(before);
+            let is_part = last.is_ascii_digit() || last == b'.' || last == b'_';
+            (before, rest) = (b'.', rest.get(dot + 1..)?);
+            Some(if is_part { &[][..] } else { tail })
         });
-        if found.is_some() {
-            break;
-        }
-    }
+        let fits = |hex: &u64| versions::row_of(versions::minor_of(*hex)).is_some();
+        found = starts.by_ref().filter_map(spelled_version).find(fits);
+        found.is_some()
+    });
     found
 }
 
