@@ -179,15 +179,14 @@ struct Entry {
 }
 
 impl Entry {
-    /// `Elf64_Sym`.
-    fn read(memory: &impl Memory, at: Addr) -> Result<Entry, Miss> {
-        let [head, address, size] = memory.words(at)?;
-        Ok(Entry {
+    /// From the words of `Elf64_Sym`.
+    fn of([head, address, size]: [u64; 3]) -> Entry {
+        Entry {
             name: head as u32,
             kind: (head >> 32) as u8 & 0xf,
             section: (head >> 48) as u16,
             symbol: Symbol { address: Addr(address), size },
-        })
+        }
     }
 
     /// Whether it is defined here and has an address: a thread-local one has an offset.

@@ -14,7 +14,7 @@
 //! the plain name. Source: gABI chapter 4, "Sections", "String Table", "Symbol Table".
 
 use super::{BuildId, Entry, Headers, PAGE, PT_LOAD, Refusal, STT_OBJECT, SYMBOL_SIZE, Symbol, is_name};
-use crate::memory::{Addr, Bytes, Memory, Miss};
+use crate::memory::{Addr, Memory, Miss};
 
 /// Sections of a file. Linkers write about forty; only object files have thousands.
 const MAX_SECTIONS: u16 = 1024;
@@ -171,10 +171,9 @@ impl<'m, M: Memory> File<'m, M> {
         places: &'p mut [u64; MAX_PLACES],
     ) -> Result<&'p [u64], Miss> {
         let Some(&first) = name.first().filter(|_| name.len() <= BLOCK / 4) else { return Ok(&[]) };
-        let (mut buffer, mut count) = ([0; BLOCK], 0);
+        let mut count = 0;
         // Blocks overlap by the name, so that one of them holds it whole, and its ending.
-        for from in (0..names.size).step_by(BLOCK - name.len()) {
-            let block = self.block(names, from, &mut buffer)?;
+        self.each_block(names, BLOCK - name.len(), &mut |from, block| {
             for (at, _) in block.iter().enumerate().filter(|(_, byte)| **byte == first) {
                 let behind = block.get(at..).and_then(|rest| rest.strip_prefix(name));
                 if behind.and_then(|rest| rest.first()) != Some(&(ending as u8)) {
@@ -184,36 +183,50 @@ impl<'m, M: Memory> File<'m, M> {
                 *place = from + at as u64;
                 count += 1;
             }
-        }
+            false
+        })?;
         Ok(places.get(..count).unwrap_or_default())
     }
 
     /// The first symbol whose name is at one of `places` of the string table. A function with a suffix is only a
     /// part of it, or a variant: with one, only data counts.
     fn symbol_named(&self, table: &Section, places: &[u64], ending: Ending) -> Result<Option<Symbol>, Miss> {
-        let mut buffer = [0; BLOCK];
-        for from in (0..table.size).step_by(BLOCK / SYMBOL_SIZE * SYMBOL_SIZE) {
-            let base = table.offset.plus(from);
-            let block = Bytes { base, bytes: self.block(table, from, &mut buffer)? };
-            for index in 0..block.bytes.len() / SYMBOL_SIZE {
-                let entry = Entry::read(&block, base.plus((index * SYMBOL_SIZE) as u64))?;
-                if !places.contains(&entry.name.into()) {
-                    continue;
-                }
-                if entry.is_place() && (ending == Ending::Plain || entry.kind == STT_OBJECT) {
-                    return Ok(Some(entry.symbol));
-                }
-            }
-        }
-        Ok(None)
+        let mut found = None;
+        self.each_block(table, BLOCK / SYMBOL_SIZE * SYMBOL_SIZE, &mut |_, block| {
+            let (words, _) = block.as_chunks();
+            let (entries, _) = words.as_chunks();
+            let word = u64::from_le_bytes;
+            let mut entries = entries.iter().map(|&[a, b, c]| Entry::of([word(a), word(b), word(c)]));
+            let is_it = |entry: &Entry| {
+                places.contains(&entry.name.into())
+                    && entry.is_place()
+                    && (ending == Ending::Plain || entry.kind == STT_OBJECT)
+            };
+            found = entries.find(is_it).map(|entry| entry.symbol);
+            found.is_some()
+        })?;
+        Ok(found)
     }
 
-    /// What the section holds from byte `from` on: a whole block, or less at its end.
-    fn block<'b>(&self, section: &Section, from: u64, buffer: &'b mut [u8; BLOCK]) -> Result<&'b [u8], Miss> {
-        let size = section.size.saturating_sub(from).min(BLOCK as u64) as usize;
-        let block = buffer.get_mut(..size).unwrap_or_default();
-        self.headers.memory.read(section.offset.plus(from), block)?;
-        Ok(block)
+    /// Calls `visit` with one block after the other of what the section holds, and where that begins in it, each so many
+    /// bytes behind the one before, until it returns true. They are whole but at the end.
+    fn each_block(
+        &self,
+        section: &Section,
+        step: usize,
+        visit: &mut dyn FnMut(u64, &[u8]) -> bool,
+    ) -> Result<(), Miss> {
+        let (mut buffer, mut from) = ([0; BLOCK], 0);
+        while from < section.size {
+            let size = (section.size - from).min(BLOCK as u64) as usize;
+            let block = buffer.get_mut(..size).unwrap_or_default();
+            self.headers.memory.read(section.offset.plus(from), block)?;
+            if visit(from, block) {
+                break;
+            }
+            from += step as u64;
+        }
+        Ok(())
     }
 }
 
@@ -221,6 +234,7 @@ impl<'m, M: Memory> File<'m, M> {
 mod tests {
     use super::super::sample::{self, EXPORTS, PIE, Sample, put, random};
     use super::*;
+    use crate::memory::Bytes;
     use core::cell::Cell;
     use std::vec::Vec;
 

@@ -216,7 +216,7 @@ impl<'m, M: Memory> Image<'m, M> {
     /// Symbol number `index` of `.dynsym`, if it is called `name` and defined here.
     fn symbol_at(&self, index: u32, name: &[u8]) -> Result<Option<Symbol>, Miss> {
         let at = self.exports.symbols.plus(u64::from(index) * SYMBOL_SIZE as u64);
-        let entry = Entry::read(self.headers.memory, at)?;
+        let entry = Entry::of(self.headers.memory.words(at)?);
         let name_at = self.exports.names.plus(u64::from(entry.name));
         let found = entry.is_place() && is_name(self.headers.memory, name_at, name)?;
         Ok(found.then(|| entry.symbol.moved(self.bias)))
