@@ -113,10 +113,14 @@ impl Index {
         None
     }
 
-    /// Adds item `id` under `hash`. `hash_of` gives the hash of every item that was added before.
+    /// Adds item `id` under `hash`: the one behind the last that was added, or any first one. `hash_of` gives the hash of
+    /// every item that was added before.
     pub fn insert(&mut self, hash: u64, id: u32, hash_of: &dyn Fn(u32) -> u64) -> Result<(), Full> {
         if 2 * (self.count + 1) > self.size {
-            self.double(hash_of)?;
+            self.double()?;
+            for before in id.saturating_sub(self.count as u32)..id {
+                self.place(hash_of(before), before);
+            }
         }
         self.place(hash, id);
         self.count += 1;
@@ -135,20 +139,13 @@ impl Index {
         }
     }
 
-    /// Twice the slots: all items are placed anew. They are parked in the upper half of the storage meanwhile.
-    fn double(&mut self, hash_of: &dyn Fn(u32) -> u64) -> Result<(), Full> {
-        let (old, size) = (self.size, 2 * self.size);
-        let (front, parked) = self.slots.get_mut(..2 * size).ok_or(Full)?.split_at_mut(size);
-        let (items, parked) = (front.get_mut(..old).ok_or(Full)?, parked.get_mut(..old).ok_or(Full)?);
-        parked.copy_from_slice(items);
-        items.fill(0);
-        self.size = size;
-        for at in size..size + old {
-            let Some(slot) = self.slots.get_mut(at) else { break };
-            if let Some(id) = core::mem::take(slot).checked_sub(1) {
-                self.place(hash_of(id), id);
-            }
+    /// Twice the slots, all free.
+    fn double(&mut self) -> Result<(), Full> {
+        if 4 * self.size > self.slots.len() {
+            return Err(Full);
         }
+        self.slots.get_mut(..self.size).unwrap_or_default().fill(0);
+        self.size *= 2;
         Ok(())
     }
 
