@@ -61,6 +61,7 @@ pub trait Memory {
     }
 
     /// One value at `at`.
+    #[inline(always)] // so that what it calls can give all values in a register
     fn word<T: Word>(&self, at: Addr) -> Result<T, Miss>
     where
         Self: Sized,
@@ -69,6 +70,7 @@ pub trait Memory {
     }
 
     /// One field of the struct at `base`.
+    #[inline(always)]
     fn load<T: Word>(&self, base: Addr, field: Field<T>) -> Result<T, Miss>
     where
         Self: Sized,
