@@ -5,6 +5,12 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
 
+/// The first `len` items, or all where there are not so many.
+#[inline(always)] // few instructions: that a minimum is no more than the length need not be checked
+pub fn head<T>(items: &[T], len: usize) -> &[T] {
+    items.get(..len.min(items.len())).unwrap_or_default()
+}
+
 /// A vector in fixed storage.
 pub struct List<T: 'static> {
     slots: &'static mut [T],
@@ -28,8 +34,7 @@ impl<T: Copy> List<T> {
     /// The items.
     #[inline(always)] // few instructions
     pub fn items(&self) -> &[T] {
-        // There are never more than slots; of a minimum the compiler knows that.
-        self.slots.get(..self.len.min(self.slots.len())).unwrap_or_default()
+        head(self.slots, self.len)
     }
 
     /// The items, to be changed.

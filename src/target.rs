@@ -10,6 +10,7 @@ use crate::sys::ptrace;
 use crate::sys::remote::{Remote, Way};
 use crate::sys::stat::{Stat, behind_name};
 use crate::sys::walk::known;
+use crate::table::head;
 use core::cell::RefCell;
 use rustix::fs::{CWD, readlinkat_raw};
 use rustix::io::Errno;
@@ -65,8 +66,9 @@ impl Images {
     }
 
     /// All of them, by rank.
+    #[inline(never)] // smaller
     pub fn iter(&self) -> impl Iterator<Item = &Mapped> + Clone {
-        self.list.get(..self.len).unwrap_or_default().iter()
+        head(self.list, self.len).iter()
     }
 
     /// The last part of its path.
@@ -91,7 +93,7 @@ impl Images {
         let mut have = 0;
         loop {
             let n = rustix::io::read(&file, buffer.get_mut(have..).unwrap_or_default())?;
-            let whole = buffer.get(..have + n).unwrap_or_default();
+            let whole = head(&buffer, have + n);
             let mut lines = Lines::new(whole);
             lines.by_ref().for_each(|mapping| self.add(&mapping, executable));
             let taken = lines.taken();
@@ -141,7 +143,7 @@ impl Images {
 fn executable(tid: Pid, into: &mut [u8]) -> &[u8] {
     let path = Path::new(tid, &[b"exe"]);
     let len = readlinkat_raw(rustix::fs::CWD, path.c_str(), &mut *into).unwrap_or(0);
-    into.get(..len).unwrap_or_default()
+    head(into, len)
 }
 
 /// The memory of process `pid`, of which `tid` is a thread, by the first way that works. Errors: what stands in the way, or

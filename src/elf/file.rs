@@ -15,6 +15,7 @@
 
 use super::{BuildId, Entry, Headers, PAGE, PT_LOAD, Refusal, STT_OBJECT, SYMBOL_SIZE, Symbol, is_name};
 use crate::memory::{Addr, Memory, Miss};
+use crate::table::head;
 
 /// Sections of a file. Linkers write about forty; only object files have thousands.
 const MAX_SECTIONS: u16 = 1024;
@@ -185,7 +186,7 @@ impl<'m, M: Memory> File<'m, M> {
             }
             false
         })?;
-        Ok(places.get(..count).unwrap_or_default())
+        Ok(head(places, count))
     }
 
     /// The first symbol whose name is at one of `places` of the string table. A function with a suffix is only a

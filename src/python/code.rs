@@ -20,7 +20,7 @@ use super::strings::{self, Strings};
 use crate::memory::{Addr, Gather, Memory, Miss};
 use crate::prefetch::{Item, Items, Prefetch, Sight};
 use crate::profile::{Frame, Profile};
-use crate::table::{Full, Index, List, hash_bytes, hash_words};
+use crate::table::{Full, Index, List, hash_bytes, hash_words, head};
 
 /// Fetches that have to prove a code object before it is believed for a while without: functions that come and go are
 /// gone before that.
@@ -404,8 +404,8 @@ impl Codes {
             self.code_type = Some(print.kind);
         }
         let names = self.names(prefetch, layout, &print)?;
-        let file = self.text.get(..names.file).unwrap_or_default();
-        let name = self.text2.get(..names.name).unwrap_or_default();
+        let file = head(self.text, names.file);
+        let name = head(self.text2, names.name);
         self.serials = self.serials.wrapping_add(1);
         let new = Known {
             address,
@@ -441,8 +441,8 @@ impl Codes {
         let name = strings::read(memory, &layout.strings, print.name, self.text2)?;
         let table = digest(memory, layout, print.line_table, layout.bytes.first)?;
         prefetch.set_late(late);
-        let hash = |text: &[u8], len| hash_bytes(text.get(..len).unwrap_or_default());
-        let digest = hash_words(&[hash(self.text, file), hash(self.text2, name), table]) | 1;
+        let (a, b) = (hash_bytes(head(self.text, file)), hash_bytes(head(self.text2, name)));
+        let digest = hash_words(&[a, b, table]) | 1;
         Ok(Names { file, name, digest })
     }
 

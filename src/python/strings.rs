@@ -8,6 +8,7 @@
 //! so one latin-1 byte `e9` at 56, and `c3 a9` comes out.
 
 use crate::memory::{Addr, Field, Memory, Miss};
+use crate::table::head;
 
 /// The longest name that is given whole, in bytes of UTF-8.
 pub const MAX_NAME: usize = 1 << 16;
@@ -133,7 +134,7 @@ struct Text<'a> {
 
 impl Text<'_> {
     fn written(&self) -> &[u8] {
-        self.into.get(..self.used).unwrap_or_default()
+        head(self.into, self.used)
     }
 
     /// Takes `length` bytes as they are.

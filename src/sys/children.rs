@@ -4,6 +4,7 @@
 use super::filter::Risk;
 use super::proc::{Path, READ, numbers, open, read_of};
 use super::raw::{nr, syscall};
+use crate::table::head;
 use rustix::process::Pid;
 
 /// Whether the kernel keeps lists of children (CONFIG_PROC_CHILDREN).
@@ -21,7 +22,7 @@ pub fn each(pid: Pid, threads: u64, visit: &mut dyn FnMut(Pid)) {
         let (mut child, mut buffer) = (0i32, [0; 1024]);
         // `12 345 `, of which each read gives a part.
         while let Ok(len @ 1..) = rustix::io::read(&file, &mut buffer) {
-            for &byte in buffer.get(..len).unwrap_or_default() {
+            for &byte in head(&buffer, len) {
                 let digit = byte.wrapping_sub(b'0');
                 if digit < 10 {
                     child = i32::from(digit).wrapping_add(child.wrapping_mul(10));

@@ -4,6 +4,7 @@
 use super::proc::Path;
 use super::walk::{self, Place};
 use crate::report::Sink;
+use crate::table::head;
 use crate::text::Decimal;
 use core::ffi::CStr;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -125,7 +126,7 @@ impl Output {
             File::Standard(fd) => *fd,
             File::Own(fd, _) => fd.as_fd(),
         };
-        let mut rest = self.buffer.get(..self.len).unwrap_or_default();
+        let mut rest = head(&self.buffer, self.len);
         while !rest.is_empty() && self.error.is_none() {
             match rustix::io::write(fd, rest) {
                 Ok(n) => rest = rest.get(n..).unwrap_or_default(),

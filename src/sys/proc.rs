@@ -4,6 +4,7 @@
 use super::stat::{line, number};
 use super::walk::{Known, known};
 use super::watch::watched;
+use crate::table::head;
 use core::ffi::CStr;
 use rustix::fd::OwnedFd;
 use rustix::fs::{CWD, Mode, OFlags, openat, readlinkat_raw};
@@ -68,7 +69,7 @@ impl Path {
 
     /// Its bytes, without the NUL.
     pub fn bytes(&self) -> &[u8] {
-        self.bytes.get(..self.len).unwrap_or_default()
+        head(&self.bytes, self.len)
     }
 
     /// The path as system calls take it.
@@ -106,7 +107,7 @@ pub fn open(path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
 /// from its start and gives as much as there is room for, so one read is enough.
 pub fn read_file<'a>(path: &Path, into: &'a mut [u8]) -> Result<&'a [u8], Errno> {
     let len = rustix::io::read(open(path, READ)?, &mut *into)?;
-    Ok(into.get(..len).unwrap_or_default())
+    Ok(head(into, len))
 }
 
 /// Reads file `name` of process `pid`, or of its thread `tid` unless that is 0, into `into`: the part that it filled.
@@ -123,7 +124,7 @@ pub fn numbers(path: &Path, visit: &mut dyn FnMut(u64)) -> Result<(), Errno> {
     let mut buffer = [0; 4096];
     loop {
         let len = super::raw::getdents(&directory, &mut buffer);
-        let mut rest = buffer.get(..len).unwrap_or_default();
+        let mut rest = head(&buffer, len);
         // struct linux_dirent64 (getdents64(2)): its own length at 16, the name from 19 on.
         while let Some((head, name)) = rest.split_at_checked(19) {
             visit(number(name, 10, 0));
@@ -156,7 +157,7 @@ pub fn signal_pending(tid: Pid) -> bool {
 pub fn is_ours() -> bool {
     let mut link = [0; 16];
     let len = readlinkat_raw(CWD, c"/proc/self", &mut link[..]).unwrap_or(0);
-    super::stat::number(link.get(..len).unwrap_or_default(), 10, 0) == getpid().as_raw_nonzero().get() as u64
+    super::stat::number(head(&link, len), 10, 0) == getpid().as_raw_nonzero().get() as u64
 }
 
 #[cfg(test)]

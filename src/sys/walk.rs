@@ -3,6 +3,7 @@
 //! open(2)), and then looked at: what was looked at is what is used, whoever changes names meanwhile.
 
 use super::proc::Path;
+use crate::table::head;
 use core::ffi::CStr;
 use rustix::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use rustix::fs::{
@@ -180,7 +181,7 @@ impl Place {
         let len = readlinkat_raw(&link, c"", &mut target[..])?;
         let rest = self.path.bytes().get(behind..).unwrap_or_default();
         let (slash, rest): (&[u8], &[u8]) = if behind == 0 { (b"", b"") } else { (b"/", rest) };
-        let path = Path::of(&[target.get(..len).unwrap_or_default(), slash, rest]);
+        let path = Path::of(&[head(&target, len), slash, rest]);
         if path.bytes().len() != len + slash.len() + rest.len() {
             return Err(Errno::NAMETOOLONG);
         }
