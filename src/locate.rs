@@ -355,18 +355,15 @@ fn text_version(search: &Search<'_>, symbols: &Symbols<'_>) -> Option<u64> {
     let mut found = None;
     scan(search, symbols.image, false, &mut |_, window| {
         let mut rest = window;
-        let mut before = b'.';
-        let mut starts = core::iter::from_fn(|| {
-            let dot = text::find(b'.', rest)?;
-            let (start, tail) = rest.split_at_checked(dot.saturating_sub(1))?;
+        while let (None, Some(dot)) = (found, text::find(b'.', rest)) {
+            let (start, tail) = rest.split_at_checked(dot.saturating_sub(1)).unwrap_or_default();
             // As the end of a longer number it is none.
-            let last = start.last().copied().unwrap_or(before);
+            let last = start.last().copied().unwrap_or(b'.');
             let is_part = last.is_ascii_digit() || last == b'.' || last == b'_';
-            (before, rest) = (b'.', rest.get(dot + 1..)?);
-            Some(if is_part { &[][..] } else { tail })
-        });
-        let fits = |hex: &u64| versions::row_of(versions::minor_of(*hex)).is_some();
-        found = starts.by_ref().filter_map(spelled_version).find(fits);
+            let version = if is_part { None } else { spelled_version(tail) };
+            found = version.filter(|hex| versions::row_of(versions::minor_of(*hex)).is_some());
+            rest = rest.get(dot + 1..).unwrap_or_default();
+        }
         found.is_some()
     });
     found
