@@ -63,7 +63,7 @@ pub fn peek(tid: Pid, address: u64) -> Result<[u8; 8], Errno> {
 pub struct Stopped {
     tid: Pid,
     /// The signal whose delivery was intercepted, 0 for none: the thread goes on with it.
-    signal: usize,
+    signal: u32,
     /// It was in a system call.
     in_call: bool,
 }
@@ -83,7 +83,7 @@ impl Stopped {
 impl Drop for Stopped {
     fn drop(&mut self) {
         // A thread that stopped for job control stays stopped when it is no longer traced.
-        let _ = ptrace(PTRACE_DETACH, self.tid, self.signal);
+        let _ = ptrace(PTRACE_DETACH, self.tid, self.signal as usize);
     }
 }
 
@@ -171,7 +171,7 @@ impl Tracee {
         let ours = event == PTRACE_EVENT_STOP && signal == SIGTRAP;
         Stopped {
             tid: self.tid,
-            signal: if event == 0 { signal as usize } else { 0 },
+            signal: if event == 0 { signal } else { 0 },
             in_call: ours && restart_call(self.tid),
         }
     }
