@@ -145,6 +145,9 @@ pub struct Profile {
 /// The node from which all stacks start.
 pub const ROOT: u32 = 0;
 
+/// What it is before anything is counted.
+static EMPTY: Node = Node { parent: ROOT, frame: Frame { function: 0, line: 0 }, depth: 0, count: 0 };
+
 impl Profile {
     /// An empty profile. Its storage holds at least the root and one function.
     pub fn new(storage: Storage) -> Profile {
@@ -162,7 +165,7 @@ impl Profile {
             last: List::new(storage.last),
         };
         let _ = profile.function(b"", b"(names full)");
-        let _ = profile.nodes.push(Node { parent: ROOT, frame: Frame::default(), depth: 0, count: 0 });
+        let _ = profile.nodes.push(EMPTY);
         profile
     }
 
@@ -303,9 +306,8 @@ impl Profile {
     }
 
     /// Node `id`; the root for a number that is none.
-    pub fn node(&self, id: u32) -> Node {
-        let none = Node { parent: ROOT, frame: Frame::default(), depth: 0, count: 0 };
-        self.nodes.get(id).copied().unwrap_or(none)
+    pub fn node(&self, id: u32) -> &Node {
+        self.nodes.get(id).unwrap_or(&EMPTY)
     }
 
     /// Makes `count` that of node `id`.

@@ -125,7 +125,7 @@ impl Finished {
     /// Gives nodes with equal frames the same number, from 0 on, and calls `visit` with each frame in the order of the
     /// numbers.
     pub fn number_frames(&mut self, visit: &mut dyn FnMut(&Profile, u32, Frame)) {
-        let key = |node: Node| (node.frame.function, node.frame.line);
+        let key = |node: &Node| (node.frame.function, node.frame.line);
         self.sort_others(&|node, _| key(node));
         let mut last = None;
         let mut number = u32::MAX;
@@ -154,7 +154,7 @@ impl Finished {
     }
 
     /// All nodes but the root, by `key`.
-    fn sort_others(&mut self, key: &dyn Fn(Node, u32) -> (u32, u32)) {
+    fn sort_others(&mut self, key: &dyn Fn(&Node, u32) -> (u32, u32)) {
         self.others.truncate(0);
         for id in 1..self.profile.nodes.len() as u32 {
             let _ = self.others.push(id); // there are as many places as nodes

@@ -98,7 +98,7 @@ fn put_table(finished: &mut Finished, samples: u64, out: &mut dyn Sink) {
     let mut below = (0, samples);
     finished.each_stack(&mut |profile, stack| {
         for &id in stack.nodes.iter().skip(stack.shared) {
-            let Node { depth, count, .. } = profile.node(id);
+            let Node { depth, count, .. } = *profile.node(id);
             let is_all = below == (depth - 1, count);
             below = (depth, count);
             put_next(2 * u64::from(stack.number(id)) + u64::from(is_all), &mut is_first, out);
@@ -120,7 +120,7 @@ fn put_boxes(finished: &mut Finished, samples: u64, height: u64, out: &mut dyn S
     finished.profile.set_count(ROOT, 0);
     finished.each_stack(&mut |profile, stack| {
         for &id in stack.nodes.iter().skip(stack.shared) {
-            let Node { parent, frame, depth, count } = profile.node(id);
+            let Node { parent, frame, depth, count } = *profile.node(id);
             let start = profile.node(parent).count;
             profile.set_count(parent, start + count);
             profile.set_count(id, start);
