@@ -17,10 +17,12 @@
 
 use crate::profile::{Frame, Profile};
 use crate::python::threads::Thread;
+use crate::report::Sink;
 use crate::report::escape::{self, Notation};
 use crate::report::folded::put_frame;
-use crate::report::json::{put_field, put_string, separate};
-use crate::report::{Sink, put_number, put_version};
+use crate::report::json::separate;
+use crate::report::template::Value::{self, Bytes, Name, Number, String, Version};
+use crate::report::template::fill;
 use crate::sampler::Sampler;
 use crate::sys::proc::read_of;
 use crate::sys::stat::Stat;
@@ -87,13 +89,10 @@ impl<'a> Dump<'a> {
         self.is_first = true;
         let between = core::mem::replace(&mut self.is_begun, true);
         if self.style == Style::Json {
-            self.out.put(if between { b",{\"pid\":" } else { b"{\"pid\":" });
-            put_number(sampler.pid().as_raw_nonzero().get() as u64, self.out);
-            self.out.put(b",\"title\":");
-            put_string(title, self.out);
-            self.out.put(b",\"python\":\"");
-            put_version(sampler.interpreter().version, self.out);
-            self.out.put(b"\",\"threads\":[");
+            let comma = Bytes(if between { b"," } else { b"" });
+            let (pid, version) = (raw(sampler.pid()), sampler.interpreter().version);
+            let values = [comma, Number(pid), String(title), Version(version)];
+            fill(b"%{\"pid\":%,\"title\":%,\"python\":\"%\",\"threads\":[", &values, self.out);
         } else {
             self.out.put(if between { b"\n" } else { b"" });
             if is_titled {
@@ -134,37 +133,29 @@ impl<'a> Dump<'a> {
         for frame in sampler.frames().rev().chain(cut).filter(|_| proven) {
             separate(&mut is_first, self.out);
             let (file, name) = profile.function_names(frame.function);
-            self.out.put(b"{\"file\":");
-            put_string(file, self.out);
-            self.out.put(b",\"function\":");
-            put_string(name, self.out);
-            put_field(b"line", frame.line.into(), self.out);
-            self.out.put(b"}");
+            let values = [String(file), String(name), Number(frame.line.into())];
+            fill(b"{\"file\":%,\"function\":%,\"line\":%}", &values, self.out);
         }
         self.out.put(if proven { b"]}" } else { b"}" });
     }
 
     fn put_header_json(&mut self, facts: &Facts<'_>) {
-        self.out.put(b"{\"ident\":");
-        match facts.ident {
-            Some(ident) => put_number(ident, self.out),
-            None => self.out.put(b"null"),
-        }
-        match facts.tid {
-            Some(tid) => put_field(b"tid", tid.as_raw_nonzero().get() as u64, self.out),
-            None => self.out.put(b",\"tid\":null"),
-        }
-        self.out.put(b",\"name\":");
-        match facts.tid {
-            Some(_) => put_string(facts.name, self.out),
-            None => self.out.put(b"null"),
-        }
-        put_field(b"interpreter", facts.thread.interpreter as u64, self.out);
-        self.out.put(b",\"state\":");
-        put_string(facts.state, self.out);
-        self.out.put(b",\"holds_gil\":");
-        self.out.put(if facts.thread.running { b"true" } else { b"false" });
-        self.out.put(b",\"frames\":");
+        let (tid, name) = match facts.tid {
+            Some(tid) => (Number(raw(tid)), String(facts.name)),
+            None => (Bytes(b"null"), Bytes(b"null")),
+        };
+        fill(
+            b"{\"ident\":%,\"tid\":%,\"name\":%,\"interpreter\":%,\"state\":%,\"holds_gil\":%,\"frames\":",
+            &[
+                facts.ident.map_or(Bytes(b"null"), Number),
+                tid,
+                name,
+                Number(facts.thread.interpreter as u64),
+                String(facts.state),
+                Bytes(if facts.thread.running { b"true" } else { b"false" }),
+            ],
+            self.out,
+        );
     }
 
     fn put_text(
@@ -174,32 +165,21 @@ impl<'a> Dump<'a> {
         profile: &Profile,
         proven: bool,
     ) {
-        self.colour(b"\x1b[1m");
-        match facts.ident {
-            Some(ident) => put_number(ident, self.out),
-            None => self.out.put(b"?"),
-        }
-        self.out.put(if facts.thread.running { b"*:" } else { b":" });
+        let running = facts.thread.running;
+        let ident = facts.ident.map_or(Bytes(b"?"), Number);
+        let star = Bytes(if running { b"*" } else { b"" });
+        fill(b"%%%:", &[self.colour(b"\x1b[1m"), ident, star], self.out);
         if let Some(tid) = facts.tid {
-            self.out.put(b" tid ");
-            put_number(tid.as_raw_nonzero().get() as u64, self.out);
-            self.out.put(b" \"");
-            escape::put(self.out, Notation::FoldedFile, facts.name);
-            self.out.put(b"\"");
+            let values = [Number(raw(tid)), Name(Notation::FoldedFile, facts.name)];
+            fill(b" tid % \"%\"", &values, self.out);
         }
-        self.colour(if facts.thread.running { b"\x1b[32m" } else { b"\x1b[33m" });
-        self.out.put(b" ");
-        self.out.put(facts.state);
-        self.colour(b"\x1b[0m");
+        let colour = self.colour(if running { b"\x1b[32m" } else { b"\x1b[33m" });
+        fill(b"% %%", &[colour, Bytes(facts.state), self.colour(b"\x1b[0m")], self.out);
         if facts.thread.interpreter != 0 {
-            self.out.put(b" interpreter ");
-            put_number(facts.thread.interpreter as u64, self.out);
+            fill(b" interpreter %", &[Number(facts.thread.interpreter as u64)], self.out);
         }
-        self.out.put(b"\n");
-        if !proven {
-            return self.out.put(b"(failed)\n");
-        }
-        for frame in frames {
+        self.out.put(if proven { b"\n" } else { b"\n(failed)\n" });
+        for frame in frames.filter(|_| proven) {
             self.put_frame(profile, frame);
         }
     }
@@ -209,20 +189,20 @@ impl<'a> Dump<'a> {
             put_frame(profile, frame, true, self.out);
         } else {
             let (file, name) = profile.function_names(frame.function);
-            escape::put(self.out, Notation::FoldedFile, file);
-            self.out.put(b":\x1b[36m");
-            escape::put(self.out, Notation::FoldedFunction, name);
-            self.out.put(b"\x1b[0m:");
-            put_number(frame.line.into(), self.out);
+            let (file, name) = (Name(Notation::FoldedFile, file), Name(Notation::FoldedFunction, name));
+            fill(b"%:\x1b[36m%\x1b[0m:%", &[file, name, Number(frame.line.into())], self.out);
         }
         self.out.put(b"\n");
     }
 
-    fn colour(&mut self, sequence: &[u8]) {
-        if self.style == Style::Colour {
-            self.out.put(sequence);
-        }
+    /// What puts on a colour, if there are any.
+    fn colour(&self, sequence: &'static [u8]) -> Value<'static> {
+        Bytes(if self.style == Style::Colour { sequence } else { b"" })
     }
+}
+
+fn raw(pid: Pid) -> u64 {
+    pid.as_raw_nonzero().get() as u64
 }
 
 fn facts<'a>(sampler: &Sampler, index: usize, buffer: &'a mut [u8]) -> Option<Facts<'a>> {

@@ -3,7 +3,8 @@
 
 use crate::denial::{self, Refused};
 use crate::report::Sink;
-use crate::text::Decimal;
+use crate::report::template::Value::{Bytes, Number, Version};
+use crate::report::template::fill;
 use rustix::io::Errno;
 use rustix::process::Pid;
 
@@ -66,106 +67,90 @@ pub enum Usage<'a> {
     Command,
 }
 
+impl<'a> Usage<'a> {
+    /// What is wrong.
+    fn about(self) -> &'a [u8] {
+        match self {
+            Usage::Pid(text) | Usage::Seconds(text) | Usage::Format(text) => text,
+            Usage::Unknown(option) | Usage::Value(option) | Usage::Exclusive(option) => option,
+            Usage::Target | Usage::Command => b"",
+        }
+    }
+}
+
 /// Writes `error` as one line or more. Scripts know the beginnings of some, so no name stands in front.
 pub fn explain(error: &Error<'_>, out: &mut dyn Sink) {
-    words(error, out);
-    if !matches!(error, Error::Usage(Usage::Target)) {
-        out.put(b"\n");
-    }
-}
-
-#[inline(never)] // smaller
-fn words(error: &Error<'_>, out: &mut dyn Sink) {
-    match *error {
-        Error::Usage(usage) => explain_usage(usage, out),
-        Error::Storage(errno) => say(out, b"cannot map memory: %", &[errno_name(errno)]),
-        Error::Denied(pid) => {
-            say_pid(out, b"Failed to seize PID %: ", pid.as_raw_nonzero().get() as u64);
-            denial::put(pid, Refused::Reading, out);
+    let about = match *error {
+        Error::Usage(Usage::Target) => return,
+        Error::Usage(usage) => Bytes(usage.about()),
+        Error::Denied(pid) => Number(pid.as_raw_nonzero().get() as u64),
+        Error::Hung(pid) | Error::OnlyStopped(pid) | Error::Bits32(pid) | Error::NotPython(pid) => {
+            Number(pid)
         }
-        Error::Hung(pid) => {
-            let text = b"PID % cannot be read any more: the kernel waits for somebody to say what is on a page or in a \
-                file of it (userfaultfd, a file system in user space), for more than 4 s now; /proc/%/maps has its files";
-            let number = Decimal::new(pid);
-            say(out, text, &[number.bytes(), number.bytes()]);
-        }
-        Error::OnlyStopped(pid) => {
-            let text = b"PID % can only be read by PTRACE_PEEKDATA, which stops a thread each time, and \
-                --nonblocking forbids that";
-            say_pid(out, text, pid);
-        }
-        Error::Bits32(pid) => {
-            let text =
-                b"Target ELF file has EI_CLASS ELFCLASS32: PID % runs 32-bit code, only 64-bit is supported";
-            say_pid(out, text, pid);
-        }
-        Error::NotPython(pid) | Error::Alone(pid) => {
-            let text = b"Failed to locate libpython: PID % has no CPython interpreter in its executable \
-                or its libraries";
-            say_pid(out, text, pid);
-            if matches!(error, Error::Alone(_)) {
-                out.put(b"; -C looks at its children, too");
-            }
-        }
-        Error::Version(pid, hex) => explain_version(pid, hex, out),
-        Error::NoThreads(pid) => {
-            let text = b"Failed to read the interpreter of PID %: it has no threads; is it still starting, \
-                or ending?";
-            say_pid(out, text, pid);
-        }
-        Error::Abi(abi) => say(out, b"Unknown or unsupported ABI %; `pyflame --version` lists them", &[abi]),
-        Error::Oneself => out.put(b"You tried to pyflame a pyflame: it runs no Python"),
-        Error::Exec(name, errno) => {
-            let text = b"%: %\nChild process exited with status 127 before it ran";
-            say(out, text, &[name, errno_name(errno)]);
-        }
-        Error::Output(path, errno) => say(out, b"cannot open %: %", &[path, errno_name(errno)]),
-        Error::Write(path, errno) => {
-            say(out, b"cannot write the profile to %: %", &[path, errno_name(errno)])
-        }
-        Error::Name(path, errno) => {
-            let text = b"cannot rename the profile to %: %; it is beside that, as .*.pyflame-*";
-            say(out, text, &[path, errno_name(errno)]);
-        }
-    }
-}
-
-fn explain_usage(usage: Usage<'_>, out: &mut dyn Sink) {
-    let (text, about): (&[u8], _) = match usage {
-        Usage::Target => return,
-        Usage::Pid(text) => (b"failed to parse \"%\" as a PID", text),
-        Usage::Unknown(option) => (b"unknown or ambiguous option %", option),
-        Usage::Value(option) => (b"option % lacks its value, or takes none", option),
-        Usage::Seconds(text) => (b"failed to parse \"%\" as a time; write 0.5, 10ms, 2m or inf", text),
-        Usage::Format(name) => (b"unknown format %; -h lists those that there are", name),
-        Usage::Exclusive(options) => (b"options % are not mutually compatible", options),
-        Usage::Command => (b"-t needs a command", b""),
+        Error::Alone(pid) | Error::Version(pid, _) | Error::NoThreads(pid) => Number(pid),
+        Error::Abi(name) | Error::Exec(name, _) | Error::Output(name, _) => Bytes(name),
+        Error::Write(name, _) | Error::Name(name, _) => Bytes(name),
+        Error::Storage(_) | Error::Oneself => Bytes(b"memory"),
     };
-    say(out, text, &[about]);
-}
-
-fn explain_version(pid: u64, hex: u64, out: &mut dyn Sink) {
-    say_pid(out, b"PID % runs a Python whose version ", pid);
-    if hex == 0 {
-        return out.put(b"cannot be told; say it with --abi, for example --abi=36");
+    let detail = match *error {
+        Error::Storage(errno) | Error::Exec(_, errno) | Error::Output(_, errno) => Bytes(errno_name(errno)),
+        Error::Write(_, errno) | Error::Name(_, errno) => Bytes(errno_name(errno)),
+        Error::Version(_, hex) => Version(hex & 0xffff_0000),
+        _ => about,
+    };
+    fill(words(error), &[about, detail], out);
+    match *error {
+        Error::Denied(pid) => denial::put(pid, Refused::Reading, out),
+        Error::Alone(_) => out.put(b"; -C looks at its children, too"),
+        _ => {}
     }
-    let (major, minor) = (Decimal::new(hex >> 24 & 0xff), Decimal::new(hex >> 16 & 0xff));
-    let text = b"is %.%, which is not supported; `pyflame --version` lists what is";
-    say(out, text, &[major.bytes(), minor.bytes()]);
+    out.put(b"\n");
 }
 
-/// Writes `text`, in which each `%` stands for the next of `parts`.
-fn say(out: &mut dyn Sink, text: &[u8], parts: &[&[u8]]) {
-    let mut pieces = text.split(|&byte| byte == b'%');
-    out.put(pieces.next().unwrap_or_default());
-    for (part, piece) in parts.iter().zip(pieces) {
-        out.put(part);
-        out.put(piece);
+/// What happened, and what to do next. The first `%` is what it is about, the second the errno or the like.
+fn words(error: &Error<'_>) -> &'static [u8] {
+    match error {
+        Error::Usage(Usage::Target) => b"",
+        Error::Usage(Usage::Pid(_)) => b"failed to parse \"%\" as a PID",
+        Error::Usage(Usage::Unknown(_)) => b"unknown or ambiguous option %",
+        Error::Usage(Usage::Value(_)) => b"option % lacks its value, or takes none",
+        Error::Usage(Usage::Seconds(_)) => b"failed to parse \"%\" as a time; write 0.5, 10ms, 2m or inf",
+        Error::Usage(Usage::Format(_)) => b"unknown format %; -h lists those that there are",
+        Error::Usage(Usage::Exclusive(_)) => b"options % are not mutually compatible",
+        Error::Usage(Usage::Command) => b"-t needs a command",
+        Error::Storage(_) => b"cannot map %: %",
+        Error::Denied(_) => b"Failed to seize PID %: ",
+        Error::Hung(_) => {
+            b"PID % cannot be read any more: the kernel waits for somebody to say what is on a page or in a \
+            file of it (userfaultfd, a file system in user space), for more than 4 s now; /proc/%/maps has its files"
+        }
+        Error::OnlyStopped(_) => {
+            b"PID % can only be read by PTRACE_PEEKDATA, which stops a thread each time, and \
+            --nonblocking forbids that"
+        }
+        Error::Bits32(_) => {
+            b"Target ELF file has EI_CLASS ELFCLASS32: PID % runs 32-bit code, only 64-bit is supported"
+        }
+        Error::NotPython(_) | Error::Alone(_) => {
+            b"Failed to locate libpython: PID % has no CPython interpreter in its executable \
+            or its libraries"
+        }
+        Error::Version(_, 0) => {
+            b"PID % runs a Python whose version cannot be told; say it with --abi, for example --abi=36"
+        }
+        Error::Version(..) => {
+            b"PID % runs a Python whose version is %, which is not supported; `pyflame --version` lists what is"
+        }
+        Error::NoThreads(_) => {
+            b"Failed to read the interpreter of PID %: it has no threads; is it still starting, or ending?"
+        }
+        Error::Abi(_) => b"Unknown or unsupported ABI %; `pyflame --version` lists them",
+        Error::Oneself => b"You tried to pyflame a pyflame: it runs no Python",
+        Error::Exec(..) => b"%: %\nChild process exited with status 127 before it ran",
+        Error::Output(..) => b"cannot open %: %",
+        Error::Write(..) => b"cannot write the profile to %: %",
+        Error::Name(..) => b"cannot rename the profile to %: %; it is beside that, as .*.pyflame-*",
     }
-}
-
-fn say_pid(out: &mut dyn Sink, text: &[u8], pid: u64) {
-    say(out, text, &[Decimal::new(pid).bytes()]);
 }
 
 /// Names of the errors that this program meets (errno(3)).

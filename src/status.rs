@@ -7,7 +7,7 @@
 //! A sample costs what this program takes of a processor, divided by their number.
 
 use crate::profile::Profile;
-use crate::report::{Sink, put_number};
+use crate::report::template::{Value::Number, fill};
 use crate::sys::clock::{self, Nanos, SECOND};
 use crate::sys::out::Output;
 use crate::sys::{is_terminal, stderr};
@@ -47,22 +47,14 @@ impl Status {
     fn put(&self, profile: &Profile, now: Nanos) {
         let mut out = Output::to(stderr());
         let counts = &profile.counts;
-        out.put(b"\rpyflame: ");
         let tenths = (now - self.start) / (SECOND / 10);
-        put_number(tenths / 10, &mut out);
-        out.put(b".");
-        put_number(tenths % 10, &mut out);
+        fill(b"\rpyflame: %.%", &[Number(tenths / 10), Number(tenths % 10)], &mut out);
         if let Some(duration) = self.duration {
-            out.put(b" of ");
-            put_number(duration.div_ceil(SECOND), &mut out);
+            fill(b" of %", &[Number(duration.div_ceil(SECOND))], &mut out);
         }
-        out.put(b" s, ");
-        put_number(counts.samples, &mut out);
-        out.put(b" samples, ");
-        put_number(counts.failed, &mut out);
-        out.put(b" failed, ");
-        put_number(clock::processor_time() / counts.samples.max(1) / 1000, &mut out);
-        out.put(b" us each\x1b[K");
+        let each = clock::processor_time() / counts.samples.max(1) / 1000;
+        let values = [Number(counts.samples), Number(counts.failed), Number(each)];
+        fill(b" s, % samples, % failed, % us each\x1b[K", &values, &mut out);
         let _ = out.finish();
     }
 

@@ -7,8 +7,10 @@ use crate::error::{Error, explain};
 use crate::locate::Interpreter;
 use crate::profile::Profile;
 use crate::python::versions;
-use crate::report::escape::{self, Notation};
-use crate::report::{Facts, Sink, put_counts, put_number, put_version};
+use crate::report::escape::Notation;
+use crate::report::template::Value::{Bytes, Name, Number, Version};
+use crate::report::template::fill;
+use crate::report::{Facts, Sink, put_counts, put_some};
 use crate::sys::out::Output;
 use crate::sys::remote::Remote;
 use crate::sys::{self, stderr};
@@ -34,27 +36,15 @@ pub fn remark(options: &Options<'_>, remarks: &Remarks, profile: &Profile, facts
         denial::put(pid, Refused::Stopping, &mut words);
         words.put(b"\n");
     }
-    if remarks.left_out > 0 {
-        words.put(b"pyflame: processes left out: ");
-        put_number(remarks.left_out, &mut words);
-        words.put(b"\n");
-    }
+    put_some(remarks.left_out, b"pyflame: processes left out: %\n", &mut words);
     if let Some(pid) = remarks.denied {
         explain(&Error::Denied(pid), &mut words);
     }
     if options.verbose || sys::is_terminal(stderr()) {
         words.put(b"pyflame: ");
         put_counts(&profile.counts, facts.elapsed, &mut words);
-        if remarks.stops > 0 {
-            words.put(b", ");
-            put_number(remarks.stops, &mut words);
-            words.put(b" stops to read");
-        }
-        if remarks.reads > 0 {
-            words.put(b", ");
-            put_number(remarks.reads, &mut words);
-            words.put(b" reads");
-        }
+        put_some(remarks.stops, b", % stops to read", &mut words);
+        put_some(remarks.reads, b", % reads", &mut words);
         words.put(b"\n");
     }
     let _ = words.finish();
@@ -65,11 +55,8 @@ pub fn remark(options: &Options<'_>, remarks: &Remarks, profile: &Profile, facts
 pub fn say_written(options: &Options<'_>) {
     let Some(path) = options.output.filter(|_| sys::is_terminal(stderr())) else { return };
     let mut words = Output::to(stderr());
-    words.put(b"pyflame: wrote ");
-    escape::put(&mut words, Notation::Text, path);
-    words.put(b"; it opens in ");
-    words.put(options.format().viewers());
-    words.put(b"\n");
+    let values = [Name(Notation::Text, path), Bytes(options.format().viewers())];
+    fill(b"pyflame: wrote %; it opens in %\n", &values, &mut words);
     let _ = words.finish();
 }
 
@@ -78,14 +65,12 @@ pub fn say_written(options: &Options<'_>) {
 pub fn say_found(pid: Pid, interpreter: &Interpreter, remote: &Remote, verbose: bool) {
     let mut out = Output::to(stderr());
     if versions::minor_of(interpreter.version) > versions::NEWEST {
-        out.put(b"pyflame: Python ");
-        put_version(interpreter.version, &mut out);
-        out.put(b" is newer than this program and read by the layout that it publishes itself\n");
+        let text =
+            b"pyflame: Python % is newer than this program and read by the layout that it publishes itself\n";
+        fill(text, &[Version(interpreter.version)], &mut out);
     }
     if verbose {
-        out.put(b"pyflame: pid ");
-        put_number(pid.as_raw_nonzero().get() as u64, &mut out);
-        out.put(b": ");
+        fill(b"pyflame: pid %: ", &[Number(pid.as_raw_nonzero().get() as u64)], &mut out);
         put_interpreter(interpreter, remote, &mut out);
     }
     let _ = out.finish();
@@ -93,11 +78,8 @@ pub fn say_found(pid: Pid, interpreter: &Interpreter, remote: &Remote, verbose: 
 
 /// Writes its version, how it was found and how it is read, as a line.
 pub fn put_interpreter(interpreter: &Interpreter, remote: &Remote, out: &mut dyn Sink) {
-    out.put(b"Python ");
-    put_version(interpreter.version, out);
-    out.put(if interpreter.free_threaded { b" free-threaded, found by " } else { b", found by " });
-    out.put(interpreter.how);
-    out.put(b", read ");
-    out.put(remote.how());
-    out.put(b"\n");
+    let free_threaded: &[u8] = if interpreter.free_threaded { b" free-threaded" } else { b"" };
+    let (version, how) = (Version(interpreter.version), Bytes(interpreter.how));
+    let values = [version, Bytes(free_threaded), how, Bytes(remote.how())];
+    fill(b"Python %%, found by %, read %\n", &values, out);
 }

@@ -17,8 +17,10 @@
 //! a sample does not show, since it waits or could not be read, is empty until one does.
 
 use super::Sink;
-use super::escape::{self, Notation};
-use super::json::{put_field, put_string};
+use super::escape::Notation;
+use super::json::put_field;
+use super::template::Value::{Bytes, Name, Number, String};
+use super::template::fill;
 use super::timeline::Moment;
 use crate::profile::{Frame, PROCESS, Profile, ROOT, THREAD};
 use crate::table::List;
@@ -100,24 +102,17 @@ impl Chrome {
 
     fn put_event(&mut self, profile: &Profile, phase: &[u8], node: u32, time: u64, out: &mut dyn Sink) {
         self.put_head(profile, phase, node, out);
-        put_field(b"ts", time / 1000, out);
         let (file, name) = profile.function_names(profile.node(node).frame.function);
-        out.put(b",\"name\":\"");
-        escape::put(out, Notation::Json, name);
-        if !file.is_empty() {
-            out.put(b" (");
-            escape::put(out, Notation::Json, file);
-            out.put(b")");
-        }
-        out.put(b"\"}");
+        let text: &[u8] =
+            if file.is_empty() { b",\"ts\":%,\"name\":\"%\"}" } else { b",\"ts\":%,\"name\":\"% (%)\"}" };
+        fill(text, &[Number(time / 1000), Name(Notation::Json, name), Name(Notation::Json, file)], out);
     }
 
     /// Writes the beginning of an event of the process and the thread of `node`, as far as it has them.
     fn put_head(&mut self, profile: &Profile, phase: &[u8], node: u32, out: &mut dyn Sink) {
         let is_first = !core::mem::replace(&mut self.is_begun, true);
-        out.put(if is_first { b"{\"traceEvents\":[\n{\"ph\":\"" } else { b",\n{\"ph\":\"" });
-        out.put(phase);
-        out.put(b"\"");
+        let begin = Bytes(if is_first { b"{\"traceEvents\":[" } else { b"," });
+        fill(b"%\n{\"ph\":%", &[begin, String(phase)], out);
         let names: [&[u8]; 2] = [b"pid", b"tid"];
         for (name, depth) in names.into_iter().zip(1..) {
             let root = profile.node(profile.ancestor(node, depth)).frame;
@@ -133,12 +128,9 @@ impl Chrome {
         for (id, node) in profile.nodes().iter().enumerate() {
             if node.frame.is_root() {
                 self.put_head(profile, b"M", id as u32, out);
-                let is_process = node.frame.line == PROCESS;
-                out.put(b",\"name\":\"");
-                out.put(if is_process { b"process" } else { b"thread" });
-                out.put(b"_name\",\"args\":{\"name\":");
-                put_string(number_and_name(profile, node.frame).1, out);
-                out.put(b"}}");
+                let kind = Bytes(if node.frame.line == PROCESS { b"process" } else { b"thread" });
+                let name = String(number_and_name(profile, node.frame).1);
+                fill(b",\"name\":\"%_name\",\"args\":{\"name\":%}}", &[kind, name], out);
             }
         }
         out.put(if self.is_begun { b"\n]}\n" } else { b"{\"traceEvents\":[]}\n" });

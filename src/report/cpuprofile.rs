@@ -10,7 +10,9 @@
 //!
 //! Times are in microseconds, lines begin at 0. A sample lasts until the next one, so the root stands behind the last.
 
-use super::json::{put_field, put_next, put_string, separate};
+use super::json::{put_next, separate};
+use super::template::Value::{Bytes, Number, String};
+use super::template::fill;
 use super::{Facts, Sink};
 use crate::profile::Profile;
 use crate::profile::finished::by_names;
@@ -26,8 +28,7 @@ pub fn write(profile: Profile, facts: &Facts<'_>, out: &mut dyn Sink) {
         separate(&mut is_first, out);
         put_node(profile, id, children, out);
     });
-    out.put(b"]");
-    out.put(b",\"samples\":[");
+    out.put(b"],\"samples\":[");
     let mut is_first = true;
     finished.each_stack(&mut |_, stack| put_next(u64::from(stack.last()) + 1, &mut is_first, out));
     put_next(1, &mut is_first, out);
@@ -39,10 +40,7 @@ pub fn write(profile: Profile, facts: &Facts<'_>, out: &mut dyn Sink) {
         let last = core::mem::replace(&mut end, count * weight / 1000);
         put_next(end - last, &mut false, out);
     });
-    out.put(b"]");
-    put_field(b"startTime", start, out);
-    put_field(b"endTime", start + end, out);
-    out.put(b"}\n");
+    fill(b"],\"startTime\":%,\"endTime\":%}\n", &[Number(start), Number(start + end)], out);
 }
 
 fn put_node(profile: &Profile, id: u32, children: &[u32], out: &mut dyn Sink) {
@@ -53,19 +51,16 @@ fn put_node(profile: &Profile, id: u32, children: &[u32], out: &mut dyn Sink) {
         _ if node.frame.is_root() => (&b""[..], file),
         _ => (file, name),
     };
-    out.put(b"\n{\"id\":");
-    super::put_number(u64::from(id) + 1, out);
-    out.put(b",\"callFrame\":{\"functionName\":");
-    put_string(name, out);
-    out.put(b",\"scriptId\":\"0\",\"url\":");
-    put_string(file, out);
-    match node.frame.line.checked_sub(1) {
-        Some(line) if !node.frame.is_root() => put_field(b"lineNumber", line.into(), out),
-        _ => out.put(b",\"lineNumber\":-1"),
-    }
-    out.put(b",\"columnNumber\":-1}");
-    put_field(b"hitCount", node.count, out);
-    out.put(b",\"children\":[");
+    let line = match node.frame.line.checked_sub(1) {
+        Some(line) if !node.frame.is_root() => Number(line.into()),
+        _ => Bytes(b"-1"),
+    };
+    fill(
+        b"\n{\"id\":%,\"callFrame\":{\"functionName\":%,\"scriptId\":\"0\",\"url\":%,\"lineNumber\":%,\
+        \"columnNumber\":-1},\"hitCount\":%,\"children\":[",
+        &[Number(u64::from(id) + 1), String(name), String(file), line, Number(node.count)],
+        out,
+    );
     let mut is_first = true;
     children.iter().for_each(|&child| put_next(u64::from(child) + 1, &mut is_first, out));
     out.put(b"]}");

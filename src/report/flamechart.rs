@@ -8,9 +8,10 @@
 //! (idle)
 //! ```
 
+use super::Sink;
 use super::folded::put_frame;
+use super::template::{Value::Number, fill};
 use super::timeline::Moment;
-use super::{Sink, put_number};
 use crate::profile::Profile;
 
 /// Writes what was seen at a moment. `lines`: with line numbers.
@@ -32,6 +33,5 @@ pub fn put(profile: &Profile, moment: &Moment<'_>, lines: bool, out: &mut dyn Si
 }
 
 fn put_time(moment: &Moment<'_>, out: &mut dyn Sink) {
-    put_number(moment.epoch / 1000, out);
-    out.put(b"\n");
+    fill(b"%\n", &[Number(moment.epoch / 1000)], out);
 }

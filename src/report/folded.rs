@@ -7,16 +7,17 @@
 //! ```
 
 use super::escape::{self, Notation};
-use super::{Sink, put_number};
+use super::template::{Value::Number, fill};
+use super::{Sink, put_some};
 use crate::profile::{Frame, Profile};
 use core::cmp::Ordering;
 
 /// Writes `profile`, in the order of `LC_ALL=C sort`. `lines`: with line numbers.
 pub fn write(profile: Profile, lines: bool, out: &mut dyn Sink) {
     let counts = profile.counts;
-    put_own(b"(idle)", counts.idle, out);
-    put_own(b"(failed)", counts.failed, out);
-    put_own(b"(truncated)", counts.truncated, out);
+    put_some(counts.idle, b"(idle) %\n", out);
+    put_some(counts.failed, b"(failed) %\n", out);
+    put_some(counts.truncated, b"(truncated) %\n", out);
     let mut finished = profile.finish(&|profile, a, b| compare(profile, a, b, lines));
     finished.each_stack(&mut |profile, stack| {
         for (depth, &id) in stack.nodes.iter().enumerate() {
@@ -25,7 +26,7 @@ pub fn write(profile: Profile, lines: bool, out: &mut dyn Sink) {
             }
             put_frame(profile, profile.node(id).frame, lines, out);
         }
-        put_count(profile.node(stack.last()).count, out);
+        fill(b" %\n", &[Number(profile.node(stack.last()).count)], out);
     });
 }
 
@@ -46,23 +47,8 @@ fn put_named(frame: Frame, (file, name): (&[u8], &[u8]), lines: bool, out: &mut 
     }
     escape::put(out, Notation::FoldedFunction, name);
     if lines {
-        out.put(b":");
-        put_number(frame.line.into(), out);
+        fill(b":%", &[Number(frame.line.into())], out);
     }
-}
-
-/// A line of what we say ourselves, if there is anything to say.
-fn put_own(name: &[u8], count: u64, out: &mut dyn Sink) {
-    if count > 0 {
-        out.put(name);
-        put_count(count, out);
-    }
-}
-
-fn put_count(count: u64, out: &mut dyn Sink) {
-    out.put(b" ");
-    put_number(count, out);
-    out.put(b"\n");
 }
 
 /// How lines are ordered that differ in these frames, which end their stacks or not.

@@ -1,13 +1,12 @@
 //! The parts of JSON (RFC 8259) that the formats made of it have in common.
 
-use super::escape::{self, Notation};
+use super::template::Value::{Bytes, Number, String};
+use super::template::fill;
 use super::{Sink, put_number};
 
 /// Writes `text` as a string.
 pub fn put_string(text: &[u8], out: &mut dyn Sink) {
-    out.put(b"\"");
-    escape::put(out, Notation::Json, text);
-    out.put(b"\"");
+    fill(b"%", &[String(text)], out);
 }
 
 /// Writes what stands between this item and the one before, if there was any: nothing the first time.
@@ -25,8 +24,5 @@ pub fn put_next(number: u64, is_first: &mut bool, out: &mut dyn Sink) {
 
 /// Writes `,"name":number`.
 pub fn put_field(name: &[u8], number: u64, out: &mut dyn Sink) {
-    out.put(b",\"");
-    out.put(name);
-    out.put(b"\":");
-    put_number(number, out);
+    fill(b",\"%\":%", &[Bytes(name), Number(number)], out);
 }

@@ -9,9 +9,11 @@ pub mod json;
 mod pprof;
 mod speedscope;
 mod svg;
+pub mod template;
 pub mod timeline;
 
 use crate::profile::{Counts, Frame, Profile};
+use template::{Value::Number, fill};
 
 /// Where bytes go. Errors are kept by the sink and asked for at the end.
 pub trait Sink {
@@ -148,35 +150,22 @@ pub fn put_number(number: u64, out: &mut dyn Sink) {
     out.put(crate::text::Decimal::new(number).bytes());
 }
 
-/// Writes a PY_VERSION_HEX as 3.13.0; as 3.8 where no more is known, since one that is whole has a level, which is not 0.
-pub fn put_version(version: u64, out: &mut dyn Sink) {
-    put_number(version >> 24 & 0xff, out);
-    let shifts: &[u32] = if version & 0xffff == 0 { &[16] } else { &[16, 8] };
-    for shift in shifts {
-        out.put(b".");
-        put_number(version >> shift & 0xff, out);
+/// Writes `text`, in which `%` stands for `number`, unless that is 0.
+pub fn put_some(number: u64, text: &[u8], out: &mut dyn Sink) {
+    if number > 0 {
+        fill(text, &[Number(number)], out);
     }
 }
 
 /// Writes what was sampled in `elapsed` nanoseconds, in figures.
 pub fn put_counts(counts: &Counts, elapsed: u64, out: &mut dyn Sink) {
-    put_number(counts.samples, out);
-    out.put(b" samples in ");
-    put_number(elapsed / 1_000_000, out);
-    out.put(b" ms");
-    let others: [(u64, &[u8]); 6] = [
-        (counts.idle, b" idle"),
-        (counts.failed, b" failed"),
-        (counts.missed, b" missed deadlines"),
-        (counts.stopped, b" stops"),
-        (counts.truncated, b" stacks that did not fit"),
-        (counts.names_full, b" names that did not fit"),
-    ];
-    for (number, name) in others.into_iter().filter(|(number, _)| *number > 0) {
-        out.put(b", ");
-        put_number(number, out);
-        out.put(name);
-    }
+    fill(b"% samples in % ms", &[Number(counts.samples), Number(elapsed / 1_000_000)], out);
+    put_some(counts.idle, b", % idle", out);
+    put_some(counts.failed, b", % failed", out);
+    put_some(counts.missed, b", % missed deadlines", out);
+    put_some(counts.stopped, b", % stops", out);
+    put_some(counts.truncated, b", % stacks that did not fit", out);
+    put_some(counts.names_full, b", % names that did not fit", out);
 }
 
 #[cfg(test)]

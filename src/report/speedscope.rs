@@ -8,7 +8,9 @@
 //!    "startValue":0,"endValue":214000000,"samples":[[0,1]],"weights":[214000000]}],"activeProfileIndex":0}
 //! ```
 
-use super::json::{put_field, put_next, put_string, separate};
+use super::json::{put_field, put_next, separate};
+use super::template::Value::{Bytes, String};
+use super::template::fill;
 use super::{Facts, Sink};
 use crate::profile::Profile;
 use crate::profile::finished::{Finished, by_names};
@@ -17,10 +19,11 @@ use crate::profile::finished::{Finished, by_names};
 pub fn write(profile: Profile, facts: &Facts<'_>, out: &mut dyn Sink) {
     let weight = facts.weight(&profile.counts);
     let mut finished = profile.finish(&by_names);
-    out.put(b"{\"$schema\":\"https://www.speedscope.app/file-format-schema.json\",\"exporter\":\"pyflame ");
-    out.put(env!("CARGO_PKG_VERSION").as_bytes());
-    out.put(b"\",\"name\":");
-    put_string(facts.title, out);
+    fill(
+        b"{\"$schema\":\"https://www.speedscope.app/file-format-schema.json\",\"exporter\":\"pyflame %\",\"name\":%",
+        &[Bytes(env!("CARGO_PKG_VERSION").as_bytes()), String(facts.title)],
+        out,
+    );
     put_frames(&mut finished, out);
     let (mut active, mut most, mut lanes, mut first) = (0, 0, 0, 0);
     while let Some(&id) = finished.stacks().get(first) {
@@ -52,11 +55,9 @@ fn put_frames(finished: &mut Finished, out: &mut dyn Sink) {
         separate(&mut is_first, out);
         let (file, name) = profile.function_names(frame.function);
         let root = frame.is_root();
-        out.put(b"\n{\"name\":");
-        put_string(if root { file } else { name }, out);
+        fill(b"\n{\"name\":%", &[String(if root { file } else { name })], out);
         if !root && !file.is_empty() {
-            out.put(b",\"file\":");
-            put_string(file, out);
+            fill(b",\"file\":%", &[String(file)], out);
         }
         if !root && frame.line > 0 {
             put_field(b"line", frame.line.into(), out);

@@ -14,9 +14,11 @@
 //! A line of -1 is that of a process, whose title is the file. A box is twice the number of its frame and 1, if it stands on
 //! the last one and has all its samples, as most do; else twice the number of its frame, its depth, its samples.
 
-use super::escape::{self, Notation};
-use super::json::{put_field, put_next, put_string, separate};
-use super::{Facts, Sink, put_counts, put_number, put_version};
+use super::escape::Notation;
+use super::json::{put_next, put_string, separate};
+use super::template::Value::{Bytes, Name, Number, Tenths, Version};
+use super::template::fill;
+use super::{Facts, Sink, put_counts};
 use crate::profile::finished::{Finished, by_names};
 use crate::profile::{Frame, Node, Profile, ROOT};
 
@@ -26,8 +28,6 @@ const MARGIN: u64 = 10;
 /// Width of the narrowest box, and of the narrowest with a name in it, in tenths of a pixel.
 const NARROWEST: u64 = 10;
 const NARROWEST_LABEL: u64 = 250;
-/// Height of a box, in tenths of a pixel.
-const HEIGHT: u64 = 150;
 /// Height of a level, and of what stands above and below all of them, in pixels.
 const LEVEL: u64 = 16;
 const ABOVE: u64 = 60;
@@ -42,30 +42,27 @@ pub fn write(profile: Profile, facts: &Facts<'_>, out: &mut dyn Sink) {
     let samples = finished.add_up();
     let levels = finished.profile.nodes().iter().map(|node| node.depth).max().unwrap_or(0);
     let height = ABOVE + LEVEL * (u64::from(levels) + 1) + BELOW;
-    out.put(b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<svg xmlns=\"http://www.w3.org/2000/svg\"");
-    attributes(&[("width", 10 * WIDTH), ("height", 10 * height)], out);
-    out.put(b" viewBox=\"0 0 1200 ");
-    put_number(height, out);
-    out.put(b"\" font-family=\"monospace\" font-size=\"12\">\n<title>");
-    escape::put(out, Notation::Xml, facts.title);
-    out.put(b"</title>\n<style>");
-    out.put(include_bytes!(concat!(env!("OUT_DIR"), "/flame.css")));
-    out.put(
-        b"</style>\n<rect id=\"bg\" width=\"100%\" height=\"100%\"/>\n\
-        <text id=\"h\" x=\"600\" y=\"24\" text-anchor=\"middle\" font-size=\"17\">",
+    let title = Name(Notation::Xml, facts.title);
+    let css = Bytes(include_bytes!(concat!(env!("OUT_DIR"), "/flame.css")));
+    fill(
+        b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+        <svg xmlns=\"http://www.w3.org/2000/svg\" width=\"1200\" height=\"%\" viewBox=\"0 0 1200 %\" \
+        font-family=\"monospace\" font-size=\"12\">\n<title>%</title>\n<style>%</style>\n\
+        <rect id=\"bg\" width=\"100%\" height=\"100%\"/>\n",
+        &[Number(height), Number(height), title, css],
+        out,
     );
-    escape::put(out, Notation::Xml, facts.title);
-    out.put(b"</text>\n<text id=\"i\" x=\"600\" y=\"44\" text-anchor=\"middle\">Python ");
-    put_version(facts.version, out);
-    out.put(b", every ");
-    put_number(facts.period / 1000, out);
-    out.put(b" us: ");
+    fill(
+        b"<text id=\"h\" x=\"600\" y=\"24\" text-anchor=\"middle\" font-size=\"17\">%</text>\n\
+        <text id=\"i\" x=\"600\" y=\"44\" text-anchor=\"middle\">Python %, every % us: ",
+        &[title, Version(facts.version), Number(facts.period / 1000)],
+        out,
+    );
     put_counts(&counts, facts.elapsed, out);
     out.put(b"</text>\n<script type=\"application/json\" id=\"d\">");
     put_table(&mut finished, samples, out);
-    put_field(b"samples", samples, out);
-    put_field(b"period", facts.weight(&counts), out);
-    out.put(b"}</script>\n<g id=\"b\">\n");
+    let values = [Number(samples), Number(facts.weight(&counts))];
+    fill(b",\"samples\":%,\"period\":%}</script>\n<g id=\"b\">\n", &values, out);
     put_boxes(&mut finished, samples, height, out);
     out.put(b"</g>\n<script><![CDATA[\n");
     out.put(include_bytes!(concat!(env!("OUT_DIR"), "/flame.js")));
@@ -138,38 +135,13 @@ fn put_box(place: &[u64; 3], class: &[u8], name: &[u8], out: &mut dyn Sink) {
     if width < NARROWEST {
         return;
     }
-    out.put(b"<path class=\"");
-    out.put(class);
-    for (text, tenths) in [("\" d=\"M", x), (" ", y), ("h", width), ("v", HEIGHT), ("H", x)] {
-        out.put(text.as_bytes());
-        put_tenths(tenths, out);
-    }
-    out.put(b"z\"/>\n");
+    let text = b"<path class=\"%\" d=\"M% %h%v15H%z\"/>\n";
+    fill(text, &[Bytes(class), Tenths(x), Tenths(y), Tenths(width), Tenths(x)], out);
     if width >= NARROWEST_LABEL {
-        out.put(b"<svg"); // which cuts off what does not fit
-        attributes(&[("x", x), ("y", y), ("width", width), ("height", HEIGHT)], out);
-        out.put(b"><text x=\"3\" y=\"11\">");
-        escape::put(out, Notation::Xml, name.get(..SEEN).unwrap_or(name));
-        out.put(b"</text></svg>\n");
-    }
-}
-
-/// Writes attributes whose values are tenths.
-fn attributes(all: &[(&str, u64)], out: &mut dyn Sink) {
-    for (name, tenths) in all {
-        out.put(b" ");
-        out.put(name.as_bytes());
-        out.put(b"=\"");
-        put_tenths(*tenths, out);
-        out.put(b"\"");
-    }
-}
-
-fn put_tenths(tenths: u64, out: &mut dyn Sink) {
-    put_number(tenths / 10, out);
-    if !tenths.is_multiple_of(10) {
-        out.put(b".");
-        put_number(tenths % 10, out);
+        // The svg cuts off what does not fit.
+        let name = Name(Notation::Xml, name.get(..SEEN).unwrap_or(name));
+        let text = b"<svg x=\"%\" y=\"%\" width=\"%\" height=\"15\"><text x=\"3\" y=\"11\">%</text></svg>\n";
+        fill(text, &[Tenths(x), Tenths(y), Tenths(width), name], out);
     }
 }
 

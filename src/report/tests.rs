@@ -98,17 +98,6 @@ fn a_cpu_profile_ends_with_the_root() {
 }
 
 #[test]
-fn of_a_version_only_what_is_known_is_written() {
-    for (version, expected) in
-        [(0x0308_0000, "3.8"), (0x030d_00f0, "3.13.0"), (0x030f_00a1, "3.15.0"), (0x0206_09f0, "2.6.9")]
-    {
-        let mut out = std::vec::Vec::new();
-        put_version(version, &mut out);
-        assert_eq!(std::str::from_utf8(&out), Ok(expected));
-    }
-}
-
-#[test]
 fn a_flame_graph_has_a_table_of_all_boxes_and_draws_the_wide_ones() {
     let mut profile = sampled(false);
     let narrow = Frame { function: profile.function(b"app.py", b"narrow&\"<>"), line: 0 };
