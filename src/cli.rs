@@ -6,9 +6,10 @@
 
 use crate::error::{Error, Usage};
 use crate::python::versions::{self, Minor};
+use crate::report::template::{Value::Number, fill};
 use crate::report::{Format, Sink};
 use crate::sys::clock::{Nanos, SECOND};
-use crate::text::{Decimal, decimal, leading_decimal};
+use crate::text::{decimal, leading_decimal, split_digits};
 use rustix::process::Pid;
 
 /// How the sampled thread is kept from moving.
@@ -156,24 +157,18 @@ static NAMES: [Name; 20] = [
     Name::Version,
 ];
 
-/// A line of [`OPTIONS`].
-struct Row {
-    name: Name,
-    /// A blank where there is only the long one.
-    short: u8,
-    long: &'static [u8],
-    takes_value: bool,
-}
-
-#[inline(never)] // smaller
-fn rows() -> impl Iterator<Item = Row> {
-    let lines = OPTIONS.as_bytes().split(|&byte| byte == b'\n');
-    NAMES.iter().zip(lines).filter_map(|(&name, line)| {
-        let [_, _, _, short, _, _, b'-', b'-', rest @ ..] = line else { return None };
+/// The only option that `fits` by its short name, a blank where there is none, and its long one; and whether it takes a value.
+fn only(fits: &dyn Fn(u8, &[u8]) -> bool) -> Option<(Name, bool)> {
+    let mut only = None;
+    for (&name, line) in NAMES.iter().zip(OPTIONS.as_bytes().split(|&byte| byte == b'\n')) {
+        let [_, _, _, short, _, _, b'-', b'-', rest @ ..] = line else { continue };
         let end = rest.iter().position(|byte| matches!(byte, b' ' | b'='))?;
         let (long, rest) = rest.split_at_checked(end)?;
-        Some(Row { name, short: *short, long, takes_value: rest.starts_with(b"=") })
-    })
+        if fits(*short, long) && only.replace((name, rest.starts_with(b"="))).is_some() {
+            return None;
+        }
+    }
+    only
 }
 
 /// The first line of the help text and of a complaint about the arguments.
@@ -188,17 +183,13 @@ pub fn help(out: &mut dyn Sink) {
 
 /// Writes the version line: name, version, operating system, processor, and the Python versions that are known.
 pub fn version(out: &mut dyn Sink) {
-    out.put(b"pyflame ");
-    out.put(env!("CARGO_PKG_VERSION").as_bytes());
-    out.put(b" Linux ");
-    out.put(core::env!("PYFLAME_ARCH").as_bytes());
-    out.put(b" (ABI list:");
-    let published = versions::FIRST_PUBLISHED..=versions::NEWEST;
-    for version in versions::ROWS.iter().map(|row| row.version).chain(published) {
-        out.put(b" ");
-        out.put(Decimal::new(u64::from(version >> 8)).bytes());
-        out.put(Decimal::new(u64::from(version & 0xff)).bytes());
-    }
+    let this = concat!("pyflame ", env!("CARGO_PKG_VERSION"), " Linux ", env!("PYFLAME_ARCH"), " (ABI list:");
+    out.put(this.as_bytes());
+    let mut put = |version| {
+        fill(b" %%", &[Number(u64::from(version >> 8)), Number(u64::from(version & 0xff))], out);
+    };
+    versions::ROWS.iter().for_each(|row| put(row.version));
+    (versions::FIRST_PUBLISHED..=versions::NEWEST).for_each(put);
     out.put(b")\n");
 }
 
@@ -206,7 +197,8 @@ pub fn version(out: &mut dyn Sink) {
 pub fn parse<'a>(arg: &dyn Fn(usize) -> Option<&'a [u8]>) -> Result<Options<'a>, Error<'a>> {
     let mut parser = Parser { arg, next: 1, options: DEFAULTS, bare: None, bare_count: 0 };
     parser.run()?;
-    parser.finish()
+    parser.finish()?;
+    Ok(parser.options)
 }
 
 const DEFAULTS: Options<'static> = Options {
@@ -267,33 +259,29 @@ impl<'a> Parser<'_, 'a> {
         let end = long.iter().position(|&b| b == b'=').unwrap_or(long.len());
         let (name, value) = long.split_at_checked(end).unwrap_or((long, &[]));
         let value = value.strip_prefix(b"=");
-        let exact = rows().find(|row| row.long == name);
-        let mut fitting = rows().filter(|row| row.long.starts_with(name));
-        let row = match (exact, fitting.next(), fitting.next()) {
-            (Some(row), ..) | (None, Some(row), None) => row,
-            _ => return Err(Error::Usage(Usage::Unknown(arg))),
-        };
-        let value = match (row.takes_value, value) {
+        let found = only(&|_, long| long == name).or_else(|| only(&|_, long| long.starts_with(name)));
+        let (name, takes_value) = found.ok_or(Error::Usage(Usage::Unknown(arg)))?;
+        let value = match (takes_value, value) {
             (false, None) => Some(&b""[..]),
             (false, Some(_)) => None,
             (true, None) => self.take(),
             (true, value) => value,
         };
-        self.set(row.name, value.ok_or(Error::Usage(Usage::Value(arg)))?)
+        self.set(name, value.ok_or(Error::Usage(Usage::Value(arg)))?)
     }
 
     fn short(&mut self, cluster: &'a [u8]) -> Result<(), Error<'a>> {
         let mut rest = cluster;
         while let [short, after @ ..] = rest {
-            let row = rows().find(|row| row.short == *short && *short != b' ');
-            let row = row.ok_or(Error::Usage(Usage::Unknown(cluster)))?;
-            if !row.takes_value {
-                self.set(row.name, b"")?;
+            let found = only(&|other, _| other == *short && other != b' ');
+            let (name, takes_value) = found.ok_or(Error::Usage(Usage::Unknown(cluster)))?;
+            if !takes_value {
+                self.set(name, b"")?;
                 rest = after;
                 continue;
             }
             let value = if after.is_empty() { self.take() } else { Some(after) };
-            return self.set(row.name, value.ok_or(Error::Usage(Usage::Value(cluster)))?);
+            return self.set(name, value.ok_or(Error::Usage(Usage::Value(cluster)))?);
         }
         Ok(())
     }
@@ -301,10 +289,12 @@ impl<'a> Parser<'_, 'a> {
     fn set(&mut self, name: Name, value: &'a [u8]) -> Result<(), Error<'a>> {
         let options = &mut self.options;
         match name {
-            Name::Pid => options.pid = pid(value)?,
+            Name::Pid => options.pid = pid(value).ok_or(Error::Usage(Usage::Pid(value)))?,
             Name::Trace => options.command = Some(self.next),
-            Name::Seconds => options.duration = duration(value)?,
-            Name::Rate => options.period = duration(value)?.ok_or(Error::Usage(Usage::Seconds(value)))?,
+            Name::Seconds => options.duration = duration(value).ok_or(Error::Usage(Usage::Seconds(value)))?,
+            Name::Rate => {
+                options.period = duration(value).flatten().ok_or(Error::Usage(Usage::Seconds(value)))?;
+            }
             Name::Dump => options.action = Action::Dump,
             Name::Json => options.json = true,
             Name::Children => options.children = true,
@@ -319,7 +309,7 @@ impl<'a> Parser<'_, 'a> {
                 options.format = Some(Format::named(value).ok_or(Error::Usage(Usage::Format(value)))?);
             }
             Name::Flamechart => options.format = Some(Format::Flamechart),
-            Name::Abi => options.abi = Some(abi(value)?),
+            Name::Abi => options.abi = Some(abi(value).ok_or(Error::Abi(value))?),
             Name::Verbose => options.verbose = true,
             Name::Help => options.action = Action::Help,
             Name::Version => options.action = Action::Version,
@@ -332,29 +322,19 @@ impl<'a> Parser<'_, 'a> {
     }
 
     #[inline(never)] // so that its caller has a small frame
-    fn finish(mut self) -> Result<Options<'a>, Error<'a>> {
-        let usage = |usage| Err(Error::Usage(usage));
-        if matches!(self.options.action, Action::Help | Action::Version) {
-            return Ok(self.options);
-        }
-        if self.options.json && self.options.action != Action::Dump {
-            return usage(Usage::Exclusive(b"--json and all but -d"));
-        }
-        if let Some(first) = self.options.command {
-            if self.options.pid != 0 || self.bare.is_some() {
-                return usage(Usage::Exclusive(b"-p and -t"));
-            }
-            if self.options.action != Action::Sample {
-                return usage(Usage::Exclusive(b"-d or --check and -t"));
-            }
-            return if (self.arg)(first).is_some() { Ok(self.options) } else { usage(Usage::Command) };
-        }
-        match (self.options.pid, self.bare, self.bare_count) {
-            (1.., None, _) => {}
-            (0, Some(bare), 1) => self.options.pid = pid(bare)?,
-            _ => return usage(Usage::Target),
-        }
-        Ok(self.options)
+    fn finish(&mut self) -> Result<(), Error<'a>> {
+        let Options { action, json, pid, command, .. } = self.options;
+        Err(Error::Usage(match (self.bare, command) {
+            _ if matches!(action, Action::Help | Action::Version) => return Ok(()),
+            _ if json && action != Action::Dump => Usage::Exclusive(b"--json and all but -d"),
+            (bare, Some(_)) if pid != 0 || bare.is_some() => Usage::Exclusive(b"-p and -t"),
+            (_, Some(_)) if action != Action::Sample => Usage::Exclusive(b"-d or --check and -t"),
+            (_, Some(first)) if (self.arg)(first).is_none() => Usage::Command,
+            (_, Some(_)) => return Ok(()),
+            (Some(bare), None) if pid == 0 && self.bare_count == 1 => return self.set(Name::Pid, bare),
+            (None, None) if pid != 0 => return Ok(()),
+            _ => Usage::Target,
+        }))
     }
 }
 
@@ -363,41 +343,35 @@ fn is_negative(cluster: &[u8]) -> bool {
     cluster.first().is_some_and(u8::is_ascii_digit)
 }
 
-fn pid(text: &[u8]) -> Result<u32, Error<'_>> {
-    let number = decimal(text).and_then(|n| u32::try_from(n).ok());
-    number.filter(|&n| n > 0 && n <= i32::MAX as u32).ok_or(Error::Usage(Usage::Pid(text)))
+fn pid(text: &[u8]) -> Option<u32> {
+    let number = decimal(text).filter(|number| (1..=i32::MAX as u64).contains(number))?;
+    Some(number as u32)
 }
 
 /// `27` is 2.7, `311` is 3.11; `2.7` and `3.11` are understood too.
-fn abi(text: &[u8]) -> Result<Minor, Error<'_>> {
-    let unknown = Error::Abi(text);
-    let (major, minor) = text.split_first().ok_or(unknown)?;
-    let minor = decimal(minor.strip_prefix(b".").unwrap_or(minor)).filter(|&m| m < 100).ok_or(unknown)?;
+fn abi(text: &[u8]) -> Option<Minor> {
+    let (major, minor) = text.split_first()?;
+    let minor = decimal(minor.strip_prefix(b".").unwrap_or(minor)).filter(|&minor| minor < 100)?;
     let version = Minor::from(major.wrapping_sub(b'0')) << 8 | minor as Minor;
     let known =
         versions::row_of(version).is_some() || version >> 8 == 3 && version >= versions::FIRST_PUBLISHED;
-    if known { Ok(version) } else { Err(unknown) }
+    known.then_some(version)
 }
 
 /// A time: digits with or without a fraction, then `s`, `ms`, `us`, `m`, `h` or nothing for seconds; or `inf`, none.
 /// Negative times are endless, as they were in Uber's pyflame.
-fn duration(text: &[u8]) -> Result<Option<Nanos>, Error<'_>> {
+fn duration(text: &[u8]) -> Option<Option<Nanos>> {
     if text == b"inf" {
-        return Ok(None);
+        return Some(None);
     }
-    let (negative, unsigned) = match text.strip_prefix(b"-") {
-        Some(rest) => (true, rest),
-        None => (false, text),
-    };
-    let nanos = unsigned_duration(unsigned).ok_or(Error::Usage(Usage::Seconds(text)))?;
-    Ok((!negative).then_some(nanos))
+    let unsigned = text.strip_prefix(b"-").unwrap_or(text);
+    let nanos = unsigned_duration(unsigned)?;
+    Some((unsigned.len() == text.len()).then_some(nanos))
 }
 
 fn unsigned_duration(text: &[u8]) -> Option<Nanos> {
     let (whole, rest) = leading_decimal(text).or_else(|| text.starts_with(b".").then_some((0, text)))?;
-    let fraction = rest.strip_prefix(b".");
-    let digits = fraction.map_or(0, |f| f.iter().take_while(|b| b.is_ascii_digit()).count());
-    let (fraction, unit) = fraction.map_or((&[][..], rest), |f| f.split_at(digits));
+    let (fraction, unit) = rest.strip_prefix(b".").map_or((&b""[..], rest), split_digits);
     let unit = match unit {
         b"" | b"s" => SECOND,
         b"ms" => SECOND / 1_000,
@@ -406,11 +380,12 @@ fn unsigned_duration(text: &[u8]) -> Option<Nanos> {
         b"h" => 3600 * SECOND,
         _ => return None,
     };
-    let nanos = whole.checked_mul(unit)?;
-    let step = |(sum, scale): (u64, u64), digit: &u8| {
-        (sum + u64::from(digit - b'0') * (unit / scale), scale.saturating_mul(10))
-    };
-    nanos.checked_add(fraction.iter().take(9).fold((0, 10), step).0)
+    let (mut nanos, mut place) = (whole.checked_mul(unit)?, unit);
+    for digit in fraction.iter().take(9) {
+        place /= 10;
+        nanos = nanos.checked_add(u64::from(digit - b'0') * place)?;
+    }
+    Some(nanos)
 }
 
 #[cfg(test)]
@@ -458,10 +433,10 @@ mod tests {
             ("-1", None),
             ("0.000000001", Some(1)),
         ] {
-            assert_eq!(duration(text.as_bytes()), Ok(nanos), "{text}");
+            assert_eq!(duration(text.as_bytes()), Some(nanos), "{text}");
         }
         for text in ["", "x", "1x", "1.2.3", "-", "ms", "99999999999999999999", "1e3"] {
-            assert!(duration(text.as_bytes()).is_err(), "{text}");
+            assert!(duration(text.as_bytes()).is_none(), "{text}");
         }
     }
 
@@ -481,10 +456,10 @@ mod tests {
         for (text, version) in
             [("27", 0x207), ("3.11", 0x30b), ("311", 0x30b), ("36", 0x306), ("315", 0x30f), ("316", 0x310)]
         {
-            assert_eq!(abi(text.as_bytes()), Ok(version), "{text}");
+            assert_eq!(abi(text.as_bytes()), Some(version), "{text}");
         }
         for text in ["0", "", "28", "32", "3", "x", "3111"] {
-            assert!(abi(text.as_bytes()).is_err(), "{text}");
+            assert!(abi(text.as_bytes()).is_none(), "{text}");
         }
     }
 

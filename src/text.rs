@@ -40,9 +40,14 @@ pub fn decimal(text: &[u8]) -> Option<u64> {
 
 /// The number that begins `text`, and what follows it.
 pub fn leading_decimal(text: &[u8]) -> Option<(u64, &[u8])> {
-    let end = text.iter().position(|b| !b.is_ascii_digit()).unwrap_or(text.len());
-    let (digits, rest) = text.split_at_checked(end)?;
+    let (digits, rest) = split_digits(text);
     Some((decimal(digits)?, rest))
+}
+
+/// The digits that begin `text`, and what follows them.
+pub fn split_digits(text: &[u8]) -> (&[u8], &[u8]) {
+    let end = text.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
+    text.split_at_checked(end).unwrap_or_default()
 }
 
 /// Where `byte` first is in `within`. One place that finds bytes, since memchr brings a copy of itself to each.
