@@ -193,15 +193,18 @@ pub fn version(out: &mut dyn Sink) {
     out.put(b")\n");
 }
 
-/// Understands the arguments, of which `arg` gives the one at an index; 0 is the program's name.
-pub fn parse<'a>(arg: &dyn Fn(usize) -> Option<&'a [u8]>) -> Result<Options<'a>, Error<'a>> {
-    let mut parser = Parser { arg, next: 1, options: DEFAULTS, bare: None, bare_count: 0 };
+/// Understands the arguments, of which `arg` gives the one at an index; 0 is the program's name. Those that are missing leave
+/// `options` as they are.
+pub fn parse<'a>(arg: Arg<'_, 'a>, options: &mut Options<'a>) -> Result<(), Error<'a>> {
+    let mut parser = Parser { arg, next: 1, options, bare: None, bare_count: 0 };
     parser.run()?;
-    parser.finish()?;
-    Ok(parser.options)
+    parser.finish()
 }
 
-const DEFAULTS: Options<'static> = Options {
+type Arg<'p, 'a> = &'p dyn Fn(usize) -> Option<&'a [u8]>;
+
+/// What is done without any.
+pub const DEFAULTS: Options<'static> = Options {
     action: Action::Sample,
     pid: 0,
     command: None,
@@ -220,9 +223,9 @@ const DEFAULTS: Options<'static> = Options {
 };
 
 struct Parser<'p, 'a> {
-    arg: &'p dyn Fn(usize) -> Option<&'a [u8]>,
+    arg: Arg<'p, 'a>,
     next: usize,
-    options: Options<'a>,
+    options: &'p mut Options<'a>,
     bare: Option<&'a [u8]>,
     bare_count: usize,
 }
@@ -287,7 +290,7 @@ impl<'a> Parser<'_, 'a> {
     }
 
     fn set(&mut self, name: Name, value: &'a [u8]) -> Result<(), Error<'a>> {
-        let options = &mut self.options;
+        let options = &mut *self.options;
         match name {
             Name::Pid => options.pid = pid(value).ok_or(Error::Usage(Usage::Pid(value)))?,
             Name::Trace => options.command = Some(self.next),
@@ -323,7 +326,7 @@ impl<'a> Parser<'_, 'a> {
 
     #[inline(never)] // so that its caller has a small frame
     fn finish(&mut self) -> Result<(), Error<'a>> {
-        let Options { action, json, pid, command, .. } = self.options;
+        let Options { action, json, pid, command, .. } = *self.options;
         Err(Error::Usage(match (self.bare, command) {
             _ if matches!(action, Action::Help | Action::Version) => return Ok(()),
             _ if json && action != Action::Dump => Usage::Exclusive(b"--json and all but -d"),
@@ -396,7 +399,8 @@ mod tests {
     fn parse_line(line: &'static str) -> Result<Options<'static>, Error<'static>> {
         let args: Vec<&[u8]> =
             core::iter::once("pyflame").chain(line.split_whitespace()).map(str::as_bytes).collect();
-        parse(&|i| args.get(i).copied())
+        let mut options = DEFAULTS;
+        parse(&|i| args.get(i).copied(), &mut options).map(|()| options)
     }
 
     fn ok(line: &'static str) -> Options<'static> {
@@ -496,7 +500,7 @@ mod tests {
                 }
             }
             let args: Vec<&[u8]> = bytes.split(|&b| b == 0).collect();
-            let _ = parse(&|i| args.get(i).copied());
+            let _ = parse(&|i| args.get(i).copied(), &mut DEFAULTS.clone());
         }
     }
 }

@@ -29,8 +29,9 @@ pub fn run(process: &Process) -> i32 {
     sys::seal();
     sys::occupy();
     let arg = |i| process.arg(i).map(core::ffi::CStr::to_bytes);
-    let result = cli::parse(&arg).and_then(|options| act(process, &options));
-    result.unwrap_or_else(|error| {
+    let mut options = cli::DEFAULTS;
+    let status = cli::parse(&arg, &mut options).and_then(|()| act(process, &options));
+    status.unwrap_or_else(|error| {
         complain(&error);
         1
     })
