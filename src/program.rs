@@ -94,8 +94,8 @@ fn observe<'a>(process: &Process, options: &Options<'a>) -> Result<i32, Error<'a
     let family = Family::new(session, storage, options, choice(options), processes, samplers);
     let mut work = Work { process, options, family, early, lanes, profile, sampling: None };
     let status = watch::over(stack, &mut work, Work::go, Work::hung)?;
-    let mut family = work.write()?;
-    Ok(if ours { family.exit_status() } else { status })
+    work.write()?;
+    Ok(if ours { work.family.exit_status() } else { status })
 }
 
 impl<'a, 'b> Work<'a, 'b> {
@@ -146,22 +146,24 @@ impl<'a, 'b> Work<'a, 'b> {
     }
 
     /// Writes the profile, if there is one, and what there is to say besides.
-    fn write(mut self) -> Result<Family<'b>, Error<'a>> {
-        let Some(Sampling { mut out, epoch, started, .. }) = self.sampling else { return Ok(self.family) };
+    fn write(&mut self) -> Result<(), Error<'a>> {
+        let Some(Sampling { out, epoch, started, .. }) = &mut self.sampling else { return Ok(()) };
         let (remarks, title) = (self.family.remarks(), self.family.title());
         let facts = Facts {
             title: title.bytes(),
             version: remarks.version,
-            started: epoch,
-            elapsed: clock::now() - started,
+            started: *epoch,
+            elapsed: clock::now() - *started,
             period: self.options.period,
             lines: self.options.lines,
         };
         remark(self.options, &remarks, &self.profile, &facts);
-        report::write(self.options.format(), self.profile, &facts, &mut out);
-        finish(self.options, &mut out)?;
+        report::write(self.options.format(), &mut self.profile, &facts, out);
+        let finished = finish(self.options, out);
+        self.sampling = None; // its file is closed, whatever there is still to wait for
+        finished?;
         say_written(self.options);
-        Ok(self.family)
+        Ok(())
     }
 }
 

@@ -6,9 +6,9 @@ use crate::table::{Index, List, sort};
 use core::cmp::Ordering;
 
 /// A profile that is finished.
-pub struct Finished {
+pub struct Finished<'a> {
     /// What was counted.
-    pub profile: Profile,
+    pub profile: &'a mut Profile,
     /// The nodes with samples, in order.
     stacks: List<u32>,
     /// Some nodes, in another order.
@@ -52,7 +52,7 @@ pub fn by_names(profile: &Profile, a: (Frame, bool), b: (Frame, bool)) -> Orderi
 
 impl Profile {
     /// Puts the stacks in order; one comes before those that it is the beginning of.
-    pub fn finish(mut self, order: Order<'_>) -> Finished {
+    pub fn finish(&mut self, order: Order<'_>) -> Finished<'_> {
         let storage = core::mem::replace(&mut self.node_index, Index::new(&mut [])).into_storage();
         let quarter = storage.len() / 4;
         let (stacks, rest) = storage.split_at_mut(quarter);
@@ -80,7 +80,7 @@ impl Profile {
     }
 }
 
-impl Finished {
+impl Finished<'_> {
     /// The nodes with samples, in order.
     pub fn stacks(&self) -> &[u32] {
         self.stacks.items()
@@ -133,7 +133,7 @@ impl Finished {
             let node = self.profile.node(id);
             if last.replace(key(node)) != Some(key(node)) {
                 number = number.wrapping_add(1);
-                visit(&self.profile, number, node.frame);
+                visit(self.profile, number, node.frame);
             }
             if let Some(place) = self.numbers.get_mut(id as usize) {
                 *place = number;
@@ -149,7 +149,7 @@ impl Finished {
             let own = rest.iter().take_while(|&&child| self.profile.node(child).parent == id).count();
             let (children, others) = rest.split_at(own);
             rest = others;
-            visit(&self.profile, id, children);
+            visit(self.profile, id, children);
         }
     }
 

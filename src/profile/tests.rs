@@ -180,9 +180,9 @@ impl Sink for Text {
 }
 
 /// The lines of a folded profile.
-fn lines(profile: Profile, with_numbers: bool) -> Vec<String> {
+fn lines(mut profile: Profile, with_numbers: bool) -> Vec<String> {
     let mut text = Text(Vec::new());
-    folded::write(profile, with_numbers, &mut text);
+    folded::write(&mut profile, with_numbers, &mut text);
     String::from_utf8(text.0).unwrap().lines().map(Into::into).collect()
 }
 
@@ -283,13 +283,13 @@ fn what_was_counted_can_be_taken_back() {
 }
 
 /// The finished profile of some random stacks, and what was counted.
-fn finished(seed: u64, depth: u64) -> (Finished, HashMap<Vec<Frame>, u64>) {
+fn finished(seed: u64, depth: u64) -> (Finished<'static>, HashMap<Vec<Frame>, u64>) {
     let mut random = Random(seed);
-    let mut profile = profile(16, 1 << 14, 64);
+    let profile = std::boxed::Box::leak(std::boxed::Box::new(profile(16, 1 << 14, 64)));
     for _ in 0..300 {
         profile.count(random_stack(&mut random, depth).into_iter(), 1 + random.below(3));
     }
-    let stacks = stacks(&profile);
+    let stacks = stacks(profile);
     (profile.finish(&by_number), stacks)
 }
 

@@ -18,7 +18,7 @@ use crate::profile::Profile;
 use crate::profile::finished::by_names;
 
 /// Writes `profile`.
-pub fn write(profile: Profile, facts: &Facts<'_>, out: &mut dyn Sink) {
+pub fn write(profile: &mut Profile, facts: &Facts<'_>, out: &mut dyn Sink) {
     let weight = facts.weight(&profile.counts);
     let start = facts.started / 1000;
     let mut finished = profile.finish(&by_names);

@@ -13,7 +13,7 @@ use crate::profile::{Frame, Profile};
 use core::cmp::Ordering;
 
 /// Writes `profile`, in the order of `LC_ALL=C sort`. `lines`: with line numbers.
-pub fn write(profile: Profile, lines: bool, out: &mut dyn Sink) {
+pub fn write(profile: &mut Profile, lines: bool, out: &mut dyn Sink) {
     let counts = profile.counts;
     put_some(counts.idle, b"(idle) %\n", out);
     put_some(counts.failed, b"(failed) %\n", out);

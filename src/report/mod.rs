@@ -111,9 +111,9 @@ impl Facts<'_> {
 }
 
 /// Writes a profile that is finished, unless it is in a format that was written while samples were taken.
-pub fn write(format: Format, mut profile: Profile, facts: &Facts<'_>, out: &mut dyn Sink) {
+pub fn write(format: Format, profile: &mut Profile, facts: &Facts<'_>, out: &mut dyn Sink) {
     if format != Format::Folded {
-        count_own(&mut profile);
+        count_own(profile);
     }
     match format {
         Format::Folded => folded::write(profile, facts.lines, out),

@@ -35,7 +35,7 @@ const IS_PROCESS: u64 = 5;
 const IS_THREAD: u64 = 6;
 
 /// Writes `profile`.
-pub fn write(profile: Profile, facts: &Facts<'_>, out: &mut dyn Sink) {
+pub fn write(profile: &mut Profile, facts: &Facts<'_>, out: &mut dyn Sink) {
     let weight = facts.weight(&profile.counts);
     let mut finished = profile.finish(&by_names);
     let out = &mut Gzip::new(out);
@@ -102,7 +102,7 @@ fn put_location(frames: u32, frame: Frame, out: &mut dyn Sink) {
     });
 }
 
-fn put_functions(finished: &Finished, out: &mut dyn Sink) {
+fn put_functions(finished: &Finished<'_>, out: &mut dyn Sink) {
     for (id, function) in finished.profile.functions().iter().enumerate() {
         message(5, out, &mut |out| {
             number(1, id as u64 + 1, out);

@@ -16,7 +16,7 @@ use crate::profile::Profile;
 use crate::profile::finished::{Finished, by_names};
 
 /// Writes `profile`.
-pub fn write(profile: Profile, facts: &Facts<'_>, out: &mut dyn Sink) {
+pub fn write(profile: &mut Profile, facts: &Facts<'_>, out: &mut dyn Sink) {
     let weight = facts.weight(&profile.counts);
     let mut finished = profile.finish(&by_names);
     fill(
@@ -48,7 +48,7 @@ pub fn write(profile: Profile, facts: &Facts<'_>, out: &mut dyn Sink) {
 /// Depth of the frame that stands for a thread, above its process.
 const LANE: u32 = 2;
 
-fn put_frames(finished: &mut Finished, out: &mut dyn Sink) {
+fn put_frames(finished: &mut Finished<'_>, out: &mut dyn Sink) {
     out.put(b",\"shared\":{\"frames\":[");
     let mut is_first = true;
     finished.number_frames(&mut |profile, _, frame| {
@@ -69,7 +69,7 @@ fn put_frames(finished: &mut Finished, out: &mut dyn Sink) {
 
 /// Writes the stacks of a thread: those of these numbers, which begin with the node `lane`.
 fn put_lane(
-    finished: &mut Finished,
+    finished: &mut Finished<'_>,
     lane: u32,
     stacks: core::ops::Range<usize>,
     end: u64,

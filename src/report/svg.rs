@@ -36,7 +36,7 @@ const BELOW: u64 = 30;
 const SEEN: usize = 160;
 
 /// Writes `profile`.
-pub fn write(profile: Profile, facts: &Facts<'_>, out: &mut dyn Sink) {
+pub fn write(profile: &mut Profile, facts: &Facts<'_>, out: &mut dyn Sink) {
     let counts = profile.counts;
     let mut finished = profile.finish(&by_names);
     let samples = finished.add_up();
@@ -70,7 +70,7 @@ pub fn write(profile: Profile, facts: &Facts<'_>, out: &mut dyn Sink) {
 }
 
 /// Writes the names, the frames and the boxes.
-fn put_table(finished: &mut Finished, samples: u64, out: &mut dyn Sink) {
+fn put_table(finished: &mut Finished<'_>, samples: u64, out: &mut dyn Sink) {
     let profile = &finished.profile;
     out.put(b"{\"names\":[");
     let mut is_first = true;
@@ -109,7 +109,7 @@ fn put_table(finished: &mut Finished, samples: u64, out: &mut dyn Sink) {
 }
 
 /// Draws the boxes. The count of a node that is drawn becomes the sample at which its next child begins.
-fn put_boxes(finished: &mut Finished, samples: u64, height: u64, out: &mut dyn Sink) {
+fn put_boxes(finished: &mut Finished<'_>, samples: u64, height: u64, out: &mut dyn Sink) {
     let y = |depth: u32| 10 * (height - BELOW - LEVEL * (u64::from(depth) + 1));
     // In tenths of a pixel.
     let width = |count: u64| 10 * (WIDTH - 2 * MARGIN) * count / samples.max(1);

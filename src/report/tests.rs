@@ -45,9 +45,9 @@ fn sampled(by_thread: bool) -> Profile {
     profile
 }
 
-fn written(format: Format, profile: Profile) -> Vec<u8> {
+fn written(format: Format, mut profile: Profile) -> Vec<u8> {
     let mut bytes = Vec::new();
-    write(format, profile, &FACTS, &mut bytes);
+    write(format, &mut profile, &FACTS, &mut bytes);
     bytes
 }
 

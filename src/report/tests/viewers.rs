@@ -176,7 +176,7 @@ fn make(format: Format) -> (Vec<u8>, String, u64) {
             profile.count(stack.iter().copied(), *count);
         }
         let elapsed = profile.counts.samples * 1_000_000;
-        write(format, profile, &Facts { elapsed, ..FACTS }, &mut bytes);
+        write(format, &mut profile, &Facts { elapsed, ..FACTS }, &mut bytes);
     }
     (bytes, expected, total)
 }

@@ -194,11 +194,11 @@ fn sample(input: &[u8], layout: &Layout) {
             }
         }
     }
-    write(profile, usize::from(input.first().copied().unwrap_or(0)));
+    write(&mut profile, usize::from(input.first().copied().unwrap_or(0)));
 }
 
 /// In one of the formats.
-fn write(profile: Profile, choice: usize) {
+fn write(profile: &mut Profile, choice: usize) {
     let facts = Facts {
         title: b"pid 1 x",
         version: 0x030d_00f0,
