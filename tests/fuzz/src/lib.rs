@@ -90,7 +90,7 @@ fn table(input: &[u8]) {
 
 fn arguments(input: &[u8]) {
     let words: Vec<&[u8]> = input.split(|&byte| byte == 0).collect();
-    let _ = cli::parse(&|index| words.get(index).copied());
+    let _ = cli::parse(&|index| words.get(index).copied(), &mut cli::DEFAULTS.clone());
 }
 
 fn status(input: &[u8]) {
