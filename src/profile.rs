@@ -235,11 +235,22 @@ impl Profile {
     /// Adds `by` samples to the stack of `frames`, from the root: its node. What does not fit is counted as truncated.
     pub fn count(&mut self, frames: impl Iterator<Item = Frame>, by: u64) -> Option<u32> {
         let id = self.node_of(frames).ok();
+        self.add(id, by);
+        id
+    }
+
+    /// The same for a stack of nothing but the function `name`, which is in no file.
+    pub fn count_alone(&mut self, name: &[u8], by: u64) {
+        let function = self.function(b"", name);
+        let id = self.child(ROOT, Frame { function, line: 0 }).ok();
+        self.add(id, by);
+    }
+
+    fn add(&mut self, id: Option<u32>, by: u64) {
         match id.and_then(|id| self.nodes.get_mut(id)) {
             Some(node) => node.count += by,
             None => self.counts.truncated += by,
         }
-        id
     }
 
     /// Makes a sample that was counted at node `id` one that failed.

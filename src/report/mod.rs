@@ -12,7 +12,7 @@ mod svg;
 pub mod template;
 pub mod timeline;
 
-use crate::profile::{Counts, Frame, Profile};
+use crate::profile::{Counts, Profile};
 use template::{Value::Number, fill};
 
 /// Where bytes go. Errors are kept by the sink and asked for at the end.
@@ -113,7 +113,8 @@ impl Facts<'_> {
 /// Writes a profile that is finished, unless it is in a format that was written while samples were taken.
 pub fn write(format: Format, profile: &mut Profile, facts: &Facts<'_>, out: &mut dyn Sink) {
     if format != Format::Folded {
-        count_own(profile);
+        let Counts { idle, failed, truncated, .. } = profile.counts;
+        count_own(profile, [idle, failed, truncated]);
     }
     match format {
         Format::Folded => folded::write(profile, facts.lines, out),
@@ -126,22 +127,17 @@ pub fn write(format: Format, profile: &mut Profile, facts: &Facts<'_>, out: &mut
 }
 
 /// What stands for samples without a stack. A place for each is taken at the beginning, so that there is one at the end.
-const OWN: [&[u8]; 3] = [b"(idle)", b"(failed)", b"(truncated)"];
+static OWN: [&[u8]; 3] = [b"(idle)", b"(failed)", b"(truncated)"];
 
 /// Makes room for what [`write()`] adds.
 pub fn reserve(profile: &mut Profile) {
-    for name in OWN {
-        let function = profile.function(b"", name);
-        profile.count([Frame { function, line: 0 }].into_iter(), 0);
-    }
+    count_own(profile, [0; 3]);
 }
 
-/// Makes stacks of the samples without one.
-fn count_own(profile: &mut Profile) {
-    let Counts { idle, failed, truncated, .. } = profile.counts;
-    for (name, count) in OWN.into_iter().zip([idle, failed, truncated]) {
-        let function = profile.function(b"", name);
-        profile.count([Frame { function, line: 0 }].into_iter(), count);
+/// Makes stacks of so many samples without one.
+fn count_own(profile: &mut Profile, counts: [u64; 3]) {
+    for (name, count) in OWN.iter().zip(counts) {
+        profile.count_alone(name, count);
     }
 }
 

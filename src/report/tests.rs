@@ -2,7 +2,7 @@
 
 use super::timeline::Timeline;
 use super::*;
-use crate::profile::{PROCESS, THREAD};
+use crate::profile::{Frame, PROCESS, THREAD};
 use crate::testing::{profile_storage, zeroed};
 use std::string::String;
 use std::vec::Vec;
