@@ -168,6 +168,7 @@ impl<'a, 'b> Work<'a, 'b> {
 }
 
 /// Starts the command. Its output file is opened before, so that a mistake in it costs nothing.
+#[inline(never)] // its file makes a large frame
 fn start<'a>(
     process: &Process,
     first: usize,
