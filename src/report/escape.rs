@@ -35,6 +35,16 @@ pub enum Unit {
     Surrogate(u16),
 }
 
+impl Unit {
+    fn code(self) -> u32 {
+        match self {
+            Unit::Char(char) => char.into(),
+            Unit::Byte(byte) => byte.into(),
+            Unit::Surrogate(code) => code.into(),
+        }
+    }
+}
+
 /// The units of a name, from its bytes.
 pub struct Units<'a> {
     rest: &'a [u8],
@@ -108,18 +118,6 @@ pub enum Notation {
     Xml,
 }
 
-/// How one unit is written.
-enum Written {
-    /// As it is.
-    Itself,
-    /// As this.
-    Text(&'static str),
-    /// As this, and two hexadecimal digits.
-    Hex2(&'static str, u32),
-    /// As this, and four.
-    Hex4(&'static str, u32),
-}
-
 /// Writes `name` in `notation`.
 pub fn put(sink: &mut dyn Sink, notation: Notation, name: &[u8]) {
     let mut units = Units::new(name);
@@ -128,78 +126,57 @@ pub fn put(sink: &mut dyn Sink, notation: Notation, name: &[u8]) {
         units.skip_ordinary();
         let before = units.rest.len();
         let Some(unit) = units.next() else { break };
-        let written = notation.written(unit);
-        if let Written::Itself = written {
+        let escape = notation.escape(unit);
+        if escape.is_empty() {
             continue;
         }
         sink.put(run.get(..run.len() - before).unwrap_or_default());
         run = units.rest;
-        written.put(sink);
+        for (left, byte) in (0..escape.len()).rev().zip(escape.bytes()) {
+            let digit = (unit.code() >> (4 * left) & 15) as u8;
+            sink.put(&[match byte {
+                b'%' if digit < 10 => b'0' + digit,
+                b'%' => b'a' + digit - 10,
+                byte => byte,
+            }]);
+        }
     }
     sink.put(run);
 }
 
+/// What stands for a unit is a text in which each `%` is a hexadecimal digit of its number, the last at the end. Nothing:
+/// it stands for itself.
 impl Notation {
-    fn written(self, unit: Unit) -> Written {
+    #[inline(never)] // smaller
+    fn escape(self, unit: Unit) -> &'static str {
         let char = match unit {
             Unit::Char(char) => char,
-            Unit::Byte(byte) => return Written::Hex2(self.backslash("\\x", "\\\\x"), byte.into()),
-            Unit::Surrogate(code) => return Written::Hex4(self.backslash("\\u", "\\\\u"), code.into()),
+            // In JSON the backslash itself has to be escaped.
+            Unit::Byte(_) if self == Notation::Json => return "\\\\x%%",
+            Unit::Byte(_) => return "\\x%%",
+            Unit::Surrogate(_) if self == Notation::Json => return "\\\\u%%%%",
+            Unit::Surrogate(_) => return "\\u%%%%",
         };
-        match self {
-            Notation::FoldedFile | Notation::FoldedFunction => self.folded(char),
-            Notation::Json => json(char),
-            Notation::Text => visible(char),
-            Notation::Xml => xml(char),
+        match (self, char) {
+            (Notation::Json, '"') => "\\\"",
+            (Notation::Json | Notation::FoldedFile | Notation::FoldedFunction, '\\') => "\\\\",
+            (Notation::Json, '<' | '>' | '&') => "\\u%%%%",
+            (Notation::FoldedFile | Notation::FoldedFunction, ';') => "\\x3b",
+            (Notation::FoldedFunction, ':') => "\\x3a",
+            (Notation::Xml, '&') => "&amp;",
+            (Notation::Xml, '<') => "&lt;",
+            (Notation::Xml, '>') => "&gt;",
+            (Notation::Xml, '"') => "&quot;",
+            (Notation::Xml, '\'') => "&#39;",
+            (_, char) if !is_hidden(char) => "",
+            (Notation::Json, _) => "\\u%%%%",
+            (_, '\n') => "\\n",
+            (_, '\r') => "\\r",
+            (_, '\t') => "\\t",
+            (_, char) if char.is_ascii() => "\\x%%",
+            // Not \x: from 80 on that is a byte that was no text.
+            _ => "\\u%%%%",
         }
-    }
-
-    /// The start of an escape that is to be seen: in JSON the backslash itself has to be escaped.
-    fn backslash(self, plain: &'static str, json: &'static str) -> &'static str {
-        if let Notation::Json = self { json } else { plain }
-    }
-
-    fn folded(self, char: char) -> Written {
-        match char {
-            '\\' => Written::Text("\\\\"),
-            ';' => Written::Text("\\x3b"),
-            ':' if self == Notation::FoldedFunction => Written::Text("\\x3a"),
-            char => visible(char),
-        }
-    }
-}
-
-fn json(char: char) -> Written {
-    match char {
-        '"' => Written::Text("\\\""),
-        '\\' => Written::Text("\\\\"),
-        '<' | '>' | '&' => Written::Hex4("\\u", char.into()),
-        char if is_hidden(char) => Written::Hex4("\\u", char.into()),
-        _ => Written::Itself,
-    }
-}
-
-fn xml(char: char) -> Written {
-    match char {
-        '&' => Written::Text("&amp;"),
-        '<' => Written::Text("&lt;"),
-        '>' => Written::Text("&gt;"),
-        '"' => Written::Text("&quot;"),
-        '\'' => Written::Text("&#39;"),
-        char => visible(char),
-    }
-}
-
-/// A character in the form that folded uses, if it is one that cannot be seen.
-fn visible(char: char) -> Written {
-    match char {
-        '\n' => Written::Text("\\n"),
-        '\r' => Written::Text("\\r"),
-        '\t' => Written::Text("\\t"),
-        char if !is_hidden(char) => Written::Itself,
-        char if char.is_ascii() => Written::Hex2("\\x", char.into()),
-        // Not \x: from 80 on that is a byte that was no text.
-        char => Written::Hex4("\\u", char.into()),
     }
 }
 
@@ -216,22 +193,6 @@ fn is_hidden(char: char) -> bool {
             | '\u{2066}'..='\u{2069}'
             | '\u{fffe}'..='\u{ffff}'
     )
-}
-
-impl Written {
-    fn put(self, sink: &mut dyn Sink) {
-        let (start, code, digits) = match self {
-            Written::Itself => return,
-            Written::Text(text) => (text, 0, 0),
-            Written::Hex2(start, code) => (start, code, 2),
-            Written::Hex4(start, code) => (start, code, 4),
-        };
-        sink.put(start.as_bytes());
-        for digit in (0..digits).rev() {
-            let digit = (code >> (4 * digit) & 15) as u8;
-            sink.put(&[if digit < 10 { b'0' + digit } else { b'a' + digit - 10 }]);
-        }
-    }
 }
 
 #[cfg(test)]
