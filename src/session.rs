@@ -65,6 +65,7 @@ pub struct Session {
 
 impl Session {
     /// Observes `pid`. Unless it is `alone`, its end is not that of all: others may live on, or there is but one look.
+    #[inline(never)] // so that its caller has a small frame
     pub fn new(pid: Pid, ours: bool, alone: bool, images: Images, signals: Signals) -> Session {
         let identity = if ours || !alone { None } else { Some(Identity::of(pid)) };
         Session { pid, ours, identity, images, signals, asked_to_end: false, attend: 0, look: 0 }

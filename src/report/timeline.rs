@@ -34,6 +34,7 @@ pub struct Timeline {
 
 impl Timeline {
     /// For a profile in `format`. `now` is the time on the clock of the samples, `epoch` the nanoseconds since 1970.
+    #[inline(never)] // so that its caller has a small frame
     pub fn new(format: Format, lines: bool, lanes: &'static mut [Lane], now: u64, epoch: u64) -> Timeline {
         let chrome = Chrome::new(lanes);
         let before = Counts::default();
