@@ -58,18 +58,20 @@ fn compare(profile: &Profile, a: (Frame, bool), b: (Frame, bool), lines: bool) -
     let (name_a, name_b) =
         if file_a == file_b { differing(name_a, name_b) } else { (beginning(name_a), beginning(name_b)) };
     let (file_a, file_b) = differing(file_a, file_b);
-    let text = |(frame, is_last), names, skip| {
-        let mut window = Window { skip, bytes: [0; WINDOW], len: 0 };
-        put_named(frame, names, lines, &mut window);
+    let (mut window_a, mut window_b) = (Window::EMPTY, Window::EMPTY);
+    let show = |window: &mut Window, (frame, is_last), names, skip| {
+        (window.skip, window.len) = (skip, 0);
+        put_named(frame, names, lines, window);
         // What follows a frame in its line: another frame, or the count.
         window.put(if is_last { b" " } else { b";" });
-        window
     };
     let mut skip = 0;
     loop {
-        let (a, b) = (text(a, (file_a, name_a), skip), text(b, (file_b, name_b), skip));
-        if a.bytes() != b.bytes() || a.len < WINDOW {
-            return a.bytes().cmp(b.bytes());
+        show(&mut window_a, a, (file_a, name_a), skip);
+        show(&mut window_b, b, (file_b, name_b), skip);
+        let order = window_a.bytes().cmp(window_b.bytes());
+        if order.is_ne() || window_a.len < WINDOW {
+            return order;
         }
         skip += WINDOW;
     }
@@ -102,6 +104,8 @@ struct Window {
 }
 
 impl Window {
+    const EMPTY: Window = Window { skip: 0, bytes: [0; WINDOW], len: 0 };
+
     fn bytes(&self) -> &[u8] {
         self.bytes.get(..self.len).unwrap_or_default()
     }
