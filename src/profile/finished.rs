@@ -23,6 +23,8 @@ pub struct Finished<'a> {
 pub struct Stack<'a> {
     /// Its nodes, from the root to the innermost.
     pub nodes: &'a [u32],
+    /// The innermost of them.
+    pub last: u32,
     /// How many of them are those of the stack before.
     pub shared: usize,
     /// The number of each node of the profile.
@@ -30,11 +32,6 @@ pub struct Stack<'a> {
 }
 
 impl Stack<'_> {
-    /// The innermost node.
-    pub fn last(&self) -> u32 {
-        self.nodes.last().copied().unwrap_or(ROOT)
-    }
-
     /// The number of the frame of node `id`, once frames have numbers.
     pub fn number(&self, id: u32) -> u32 {
         self.numbers.get(id as usize).copied().unwrap_or(0)
@@ -101,7 +98,8 @@ impl Finished<'_> {
                 node = profile.node(node).parent;
                 at -= 1;
             }
-            visit(profile, Stack { nodes: path.get(..depth).unwrap_or_default(), shared: at, numbers });
+            let nodes = path.get(..depth).unwrap_or_default();
+            visit(profile, Stack { nodes, last: id, shared: at, numbers });
         }
     }
 

@@ -102,7 +102,7 @@ fn two_hundred_thousand_stacks() {
     assert_eq!((counted, profile.counts.truncated), (200_000, 0));
     let mut finished = profile.finish(&by_number);
     let mut sum = 0;
-    finished.each_stack(&mut |profile, stack| sum += profile.node(stack.last()).count);
+    finished.each_stack(&mut |profile, stack| sum += profile.node(stack.last).count);
     assert_eq!(sum, 400_000);
 }
 
@@ -310,7 +310,7 @@ fn each_stack_is_visited_with_what_it_shares_with_the_one_before() {
         assert_eq!(nodes + 1, finished.profile.nodes().len(), "each node is met once");
         // A part of them begins anew.
         let (from, mut seen) = (finished.stacks().len() / 2, Vec::new());
-        finished.each(from, from + 2, &mut |_, stack| seen.push((stack.last(), stack.shared)));
+        finished.each(from, from + 2, &mut |_, stack| seen.push((stack.last, stack.shared)));
         assert_eq!(
             seen.iter().map(|(last, _)| *last).collect::<Vec<_>>(),
             finished.stacks()[from..][..seen.len()]

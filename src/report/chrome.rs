@@ -113,10 +113,9 @@ impl Chrome {
         let is_first = !core::mem::replace(&mut self.is_begun, true);
         let begin = Bytes(if is_first { b"{\"traceEvents\":[" } else { b"," });
         fill(b"%\n{\"ph\":%", &[begin, String(phase)], out);
-        let names: [&[u8]; 2] = [b"pid", b"tid"];
-        for (name, depth) in names.into_iter().zip(1..) {
+        for (depth, kind, name) in [(1, PROCESS, b"pid"), (ROOTS, THREAD, b"tid")] {
             let root = profile.node(profile.ancestor(node, depth)).frame;
-            if root.line == [PROCESS, THREAD][depth as usize - 1] {
+            if root.line == kind {
                 put_field(name, number_and_name(profile, root).0, out);
             }
         }

@@ -30,13 +30,13 @@ pub fn write(profile: &mut Profile, facts: &Facts<'_>, out: &mut dyn Sink) {
     });
     out.put(b"],\"samples\":[");
     let mut is_first = true;
-    finished.each_stack(&mut |_, stack| put_next(u64::from(stack.last()) + 1, &mut is_first, out));
+    finished.each_stack(&mut |_, stack| put_next(u64::from(stack.last) + 1, &mut is_first, out));
     put_next(1, &mut is_first, out);
     out.put(b"],\"timeDeltas\":[0");
     // Rounded as a sum, so that it ends where the time does.
     let (mut count, mut end) = (0, 0);
     finished.each_stack(&mut |profile, stack| {
-        count += profile.node(stack.last()).count;
+        count += profile.node(stack.last).count;
         let last = core::mem::replace(&mut end, count * weight / 1000);
         put_next(end - last, &mut false, out);
     });

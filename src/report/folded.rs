@@ -26,7 +26,7 @@ pub fn write(profile: &mut Profile, lines: bool, out: &mut dyn Sink) {
             }
             put_frame(profile, profile.node(id).frame, lines, out);
         }
-        fill(b" %\n", &[Number(profile.node(stack.last()).count)], out);
+        fill(b" %\n", &[Number(profile.node(stack.last).count)], out);
     });
 }
 

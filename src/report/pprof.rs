@@ -73,7 +73,7 @@ fn put_type(what: u64, unit: u64, out: &mut dyn Sink) {
 }
 
 fn put_sample(profile: &Profile, stack: &Stack<'_>, weight: u64, out: &mut dyn Sink) {
-    let count = profile.node(stack.last()).count;
+    let count = profile.node(stack.last).count;
     for &id in stack.nodes.iter().rev() {
         if !profile.node(id).frame.is_root() {
             number(1, u64::from(stack.number(id)) + 1, out);

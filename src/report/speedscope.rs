@@ -101,7 +101,7 @@ fn put_lane(
     out.put(b"],\"weights\":[");
     let mut is_first = true;
     finished.each(stacks.start, stacks.end, &mut |profile, stack| {
-        put_next(profile.node(stack.last()).count * weight, &mut is_first, out);
+        put_next(profile.node(stack.last).count * weight, &mut is_first, out);
     });
     out.put(b"]}");
 }
