@@ -16,7 +16,7 @@
 
 use super::escape::Notation;
 use super::json::{put_next, put_string, separate};
-use super::template::Value::{Bytes, Name, Number, Tenths, Version};
+use super::template::Value::{self, Bytes, Name, Number, Tenths, Version};
 use super::template::fill;
 use super::{Facts, Sink, put_counts};
 use crate::profile::finished::{Finished, by_names};
@@ -113,7 +113,7 @@ fn put_boxes(finished: &mut Finished<'_>, samples: u64, height: u64, out: &mut d
     let y = |depth: u32| 10 * (height - BELOW - LEVEL * (u64::from(depth) + 1));
     // In tenths of a pixel.
     let width = |count: u64| 10 * (WIDTH - 2 * MARGIN) * count / samples.max(1);
-    put_box(&[10 * MARGIN, y(0), width(samples)], b"cr", b"all", out);
+    put_box(&[10 * MARGIN, y(0), width(samples)], Bytes(b"r"), b"all", out);
     finished.profile.set_count(ROOT, 0);
     finished.each_stack(&mut |profile, stack| {
         for &id in stack.nodes.iter().skip(stack.shared) {
@@ -130,13 +130,13 @@ fn put_boxes(finished: &mut Finished<'_>, samples: u64, height: u64, out: &mut d
 }
 
 /// Draws a box at x and y, and so wide, in tenths of a pixel.
-fn put_box(place: &[u64; 3], class: &[u8], name: &[u8], out: &mut dyn Sink) {
+fn put_box(place: &[u64; 3], class: Value<'_>, name: &[u8], out: &mut dyn Sink) {
     let [x, y, width] = *place;
     if width < NARROWEST {
         return;
     }
-    let text = b"<path class=\"%\" d=\"M% %h%v15H%z\"/>\n";
-    fill(text, &[Bytes(class), Tenths(x), Tenths(y), Tenths(width), Tenths(x)], out);
+    let text = b"<path class=\"c%\" d=\"M% %h%v15H%z\"/>\n";
+    fill(text, &[class, Tenths(x), Tenths(y), Tenths(width), Tenths(x)], out);
     if width >= NARROWEST_LABEL {
         // The svg cuts off what does not fit.
         let name = Name(Notation::Xml, name.get(..SEEN).unwrap_or(name));
@@ -145,18 +145,16 @@ fn put_box(place: &[u64; 3], class: &[u8], name: &[u8], out: &mut dyn Sink) {
     }
 }
 
-/// The class of a box: its hue tells installed packages, the standard library and all other code apart, its shade one
+/// What follows the `c` in the class of a box: its hue tells installed packages, the standard library and all other code apart, its shade one
 /// function from another. What stands for a process, or what we say ourselves, is grey. The script does the same.
-fn class(file: &[u8], name: &[u8], frame: Frame) -> &'static [u8] {
+fn class(file: &[u8], name: &[u8], frame: Frame) -> Value<'static> {
     let holds = |part: &[u8]| file.windows(part.len()).any(|window| window == part);
-    let kind: &[&[u8]; 4] = match () {
-        () if frame.is_root() => return b"cr",
-        () if file.is_empty() => return b"cs",
-        () if holds(b"-packages/") => &[b"c4", b"c5", b"c6", b"c7"],
-        () if file.starts_with(b"<frozen ") || holds(b"lib/python") || holds(b"lib64/python") => {
-            &[b"c8", b"c9", b"c10", b"c11"]
-        }
-        () => &[b"c0", b"c1", b"c2", b"c3"],
+    let hue = match () {
+        () if frame.is_root() => return Bytes(b"r"),
+        () if file.is_empty() => return Bytes(b"s"),
+        () if holds(b"-packages/") => 4,
+        () if file.starts_with(b"<frozen ") || holds(b"lib/python") || holds(b"lib64/python") => 8,
+        () => 0,
     };
-    kind[usize::from(name.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte)) % 4)]
+    Number(hue + name.iter().map(|&byte| u64::from(byte)).sum::<u64>() % 4)
 }
