@@ -122,30 +122,27 @@ impl<'a> Dump<'a> {
         let Some(facts) = facts(sampler, index, &mut buffer) else { return };
         let cut = sampler.cut_off(profile);
         sampler.let_go(); // whoever reads what is written may be slow
-        if self.style != Style::Json {
-            self.out.put(if core::mem::take(&mut self.is_first) { b"" } else { b"\n" });
-            return self.put_text(&facts, sampler.frames().rev().chain(cut), profile, proven);
+        match self.style {
+            Style::Json => self.put_header_json(&facts, proven),
+            _ => self.put_header(&facts, proven),
         }
-        separate(&mut self.is_first, self.out);
-        self.put_header_json(&facts);
-        self.out.put(if proven { b"[" } else { b"null" });
         let mut is_first = true;
         for frame in sampler.frames().rev().chain(cut).filter(|_| proven) {
-            separate(&mut is_first, self.out);
-            let (file, name) = profile.function_names(frame.function);
-            let values = [String(file), String(name), Number(frame.line.into())];
-            fill(b"{\"file\":%,\"function\":%,\"line\":%}", &values, self.out);
+            self.put_frame(profile, frame, &mut is_first);
         }
-        self.out.put(if proven { b"]}" } else { b"}" });
+        if self.style == Style::Json {
+            self.out.put(if proven { b"]}" } else { b"}" });
+        }
     }
 
-    fn put_header_json(&mut self, facts: &Facts<'_>) {
+    fn put_header_json(&mut self, facts: &Facts<'_>, proven: bool) {
+        separate(&mut self.is_first, self.out);
         let (tid, name) = match facts.tid {
             Some(tid) => (Number(raw(tid)), String(facts.name)),
             None => (Bytes(b"null"), Bytes(b"null")),
         };
         fill(
-            b"{\"ident\":%,\"tid\":%,\"name\":%,\"interpreter\":%,\"state\":%,\"holds_gil\":%,\"frames\":",
+            b"{\"ident\":%,\"tid\":%,\"name\":%,\"interpreter\":%,\"state\":%,\"holds_gil\":%,\"frames\":%",
             &[
                 facts.ident.map_or(Bytes(b"null"), Number),
                 tid,
@@ -153,18 +150,14 @@ impl<'a> Dump<'a> {
                 Number(facts.thread.interpreter as u64),
                 String(facts.state),
                 Bytes(if facts.thread.running { b"true" } else { b"false" }),
+                Bytes(if proven { b"[" } else { b"null" }),
             ],
             self.out,
         );
     }
 
-    fn put_text(
-        &mut self,
-        facts: &Facts<'_>,
-        frames: impl Iterator<Item = Frame>,
-        profile: &Profile,
-        proven: bool,
-    ) {
+    fn put_header(&mut self, facts: &Facts<'_>, proven: bool) {
+        self.out.put(if core::mem::take(&mut self.is_first) { b"" } else { b"\n" });
         let running = facts.thread.running;
         let ident = facts.ident.map_or(Bytes(b"?"), Number);
         let star = Bytes(if running { b"*" } else { b"" });
@@ -179,20 +172,27 @@ impl<'a> Dump<'a> {
             fill(b" interpreter %", &[Number(facts.thread.interpreter as u64)], self.out);
         }
         self.out.put(if proven { b"\n" } else { b"\n(failed)\n" });
-        for frame in frames.filter(|_| proven) {
-            self.put_frame(profile, frame);
-        }
     }
 
-    fn put_frame(&mut self, profile: &Profile, frame: Frame) {
-        if self.style == Style::Plain {
-            put_frame(profile, frame, true, self.out);
-        } else {
-            let (file, name) = profile.function_names(frame.function);
-            let (file, name) = (Name(Notation::FoldedFile, file), Name(Notation::FoldedFunction, name));
-            fill(b"%:\x1b[36m%\x1b[0m:%", &[file, name, Number(frame.line.into())], self.out);
+    #[inline(never)] // smaller
+    fn put_frame(&mut self, profile: &Profile, frame: Frame, is_first: &mut bool) {
+        let (file, name) = profile.function_names(frame.function);
+        let line = Number(frame.line.into());
+        match self.style {
+            Style::Plain => {
+                put_frame(profile, frame, true, self.out);
+                self.out.put(b"\n");
+            }
+            Style::Colour => {
+                let (file, name) = (Name(Notation::FoldedFile, file), Name(Notation::FoldedFunction, name));
+                fill(b"%:\x1b[36m%\x1b[0m:%\n", &[file, name, line], self.out);
+            }
+            Style::Json => {
+                separate(is_first, self.out);
+                let values = [String(file), String(name), line];
+                fill(b"{\"file\":%,\"function\":%,\"line\":%}", &values, self.out);
+            }
         }
-        self.out.put(b"\n");
     }
 
     /// What puts on a colour, if there are any.
