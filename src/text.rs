@@ -9,17 +9,16 @@ pub struct Decimal {
 impl Decimal {
     /// The digits of `number`.
     pub fn new(mut number: u64) -> Decimal {
-        let mut digits = [b'0'; 20];
-        let mut start = 20;
-        for (i, digit) in digits.iter_mut().enumerate().rev() {
+        let mut decimal = Decimal { digits: [0; 20], start: 20 };
+        for digit in decimal.digits.iter_mut().rev() {
             *digit = b'0' + (number % 10) as u8;
+            decimal.start -= 1;
             number /= 10;
-            start = i;
             if number == 0 {
                 break;
             }
         }
-        Decimal { digits, start }
+        decimal
     }
 
     /// At least one digit, no leading zeros.
