@@ -8,8 +8,9 @@
 //!    "startValue":0,"endValue":214000000,"samples":[[0,1]],"weights":[214000000]}],"activeProfileIndex":0}
 //! ```
 
+use super::escape::Notation;
 use super::json::{put_field, put_next, separate};
-use super::template::Value::{Bytes, String};
+use super::template::Value::{Bytes, Name, Number, String};
 use super::template::fill;
 use super::{Facts, Sink};
 use crate::profile::Profile;
@@ -40,9 +41,7 @@ pub fn write(profile: &mut Profile, facts: &Facts<'_>, out: &mut dyn Sink) {
         lanes += 1;
         first += length;
     }
-    out.put(b"]");
-    put_field(b"activeProfileIndex", active, out);
-    out.put(b"}\n");
+    fill(b"],\"activeProfileIndex\":%}\n", &[Number(active)], out);
 }
 
 /// Depth of the frame that stands for a thread, above its process.
@@ -78,16 +77,18 @@ fn put_lane(
 ) {
     out.put(b"{\"type\":\"sampled\",\"name\":\"");
     let profile = &finished.profile;
-    for (depth, separator) in [(LANE - 1, &b""[..]), (LANE, b", ")] {
+    let title = |depth| {
         let (file, name) = profile.function_names(profile.node(profile.ancestor(lane, depth)).frame.function);
-        if profile.node(lane).depth >= depth {
-            out.put(separator);
-            super::escape::put(out, super::escape::Notation::Json, if file.is_empty() { name } else { file });
-        }
-    }
-    out.put(b"\",\"unit\":\"nanoseconds\",\"startValue\":0");
-    put_field(b"endValue", end, out);
-    out.put(b",\"samples\":[");
+        Name(Notation::Json, if file.is_empty() { name } else { file })
+    };
+    let text: &[u8] = match profile.node(lane).depth {
+        0 => b"",
+        1 => b"%",
+        _ => b"%, %",
+    };
+    fill(text, &[title(LANE - 1), title(LANE)], out);
+    let text = b"\",\"unit\":\"nanoseconds\",\"startValue\":0,\"endValue\":%,\"samples\":[";
+    fill(text, &[Number(end)], out);
     let mut is_first = true;
     finished.each(stacks.start, stacks.end, &mut |_, stack| {
         separate(&mut is_first, out);
