@@ -354,7 +354,7 @@ fn pid(text: &[u8]) -> Option<u32> {
 /// `27` is 2.7, `311` is 3.11; `2.7` and `3.11` are understood too.
 fn abi(text: &[u8]) -> Option<Minor> {
     let (major, minor) = text.split_first()?;
-    let minor = decimal(minor.strip_prefix(b".").unwrap_or(minor)).filter(|&minor| minor < 100)?;
+    let minor = decimal(minor.strip_prefix(b".").unwrap_or(minor)).filter(|&number| number < 100)?;
     let version = Minor::from(major.wrapping_sub(b'0')) << 8 | minor as Minor;
     let known =
         versions::row_of(version).is_some() || version >> 8 == 3 && version >= versions::FIRST_PUBLISHED;
