@@ -11,7 +11,7 @@ use crate::table::hash_words;
 const HALF: usize = 64;
 /// Samples that count; fewer at first.
 const WINDOW: u32 = 1024;
-const FIRST_WINDOW: u32 = 512;
+const FIRST_WINDOW: u32 = 384;
 /// After so many a part of what was counted is forgotten.
 const STEP: u32 = 64;
 /// One sample.
@@ -58,6 +58,15 @@ impl Bias {
         }
     }
 
+    /// Whether the largest difference is more than this `share` of the samples, of [`ALL`], by more than chance: that of
+    /// n events that have nothing to do with each other is the square root of n.
+    pub fn exceeds(&self, share: u32) -> bool {
+        let samples = u64::from(self.samples.max(FIRST_WINDOW));
+        let largest = u64::from(self.largest);
+        let excess = largest.saturating_sub(u64::from(share) * samples / u64::from(ALL / ONE as u32));
+        excess * excess > ONE as u64 * largest
+    }
+
     /// The largest difference by its share of the samples, of [`ALL`].
     pub fn largest(&self) -> u32 {
         (u64::from(self.largest) * u64::from(ALL / ONE as u32) / u64::from(self.samples.max(FIRST_WINDOW)))
@@ -101,11 +110,25 @@ mod tests {
     }
 
     #[test]
+    fn chance_is_none() {
+        for (percent, least, most) in [(1, 0, 0), (2, 0, 25), (3, 60, 100), (4, 95, 100)] {
+            let (mut bias, mut random) = (Bias::new(), Random(3));
+            let mut note = |_| {
+                bias.note((random.below(100) < percent).then_some([Addr(1), Addr(2)]));
+                bias.exceeds(ALL / 50)
+            };
+            (0..4 * WINDOW).for_each(|sample| _ = note(sample));
+            let times = (0..100_000).filter(|&sample| note(sample)).count() / 1000;
+            assert!((least..=most).contains(&times), "{percent} %: {times} % of the time");
+        }
+    }
+
+    #[test]
     fn it_is_found_soon() {
         let mut bias = Bias::new();
         let samples = (1..1000).find(|sample| {
             bias.note((sample % 20 == 0).then_some([Addr(1), Addr(2)]));
-            bias.largest() > ALL / 50
+            bias.exceeds(ALL / 50)
         });
         assert!(samples.is_some_and(|samples| samples < 300), "{samples:?}");
     }

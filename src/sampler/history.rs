@@ -52,7 +52,7 @@ pub struct History {
 
 /// Every look. So large that the share falls to next to nothing although its parts are rounded.
 pub(super) const ALL: u32 = 1 << 24;
-/// A bias of more than this, and threads are stopped: 2 %.
+/// A bias of more than this, and not by chance, and threads are stopped: 2 %.
 const BIASED: u32 = ALL / 100 * 2;
 /// Less, and they no longer are: 1.5 %.
 const FAIR: u32 = BIASED / 4 * 3;
@@ -170,7 +170,7 @@ impl History {
 
     fn decide(&mut self) {
         let bias = self.bias.largest();
-        if bias > BIASED || self.restless > TOO_RESTLESS || self.strange > TOO_STRANGE {
+        if self.bias.exceeds(BIASED) || self.restless > TOO_RESTLESS || self.strange > TOO_STRANGE {
             self.stopping = true;
         } else if bias < FAIR && self.restless < CALM && self.strange < FAMILIAR {
             self.stopping = false;
