@@ -103,9 +103,12 @@ impl Session {
         }
         self.attend = now + ATTEND;
         loop {
-            let slice = deadline.min(clock::now() + NOTICE);
+            // The SIGCHLD of a stop can be one with that of another, and be taken by who waits for that.
+            samplers.iter_mut().flatten().for_each(|sampler| sampler.attend());
+            let is_waited_for = samplers.iter().flatten().any(|sampler| sampler.waits_for_stop());
+            let slice = deadline.min(clock::now() + if is_waited_for { ATTEND } else { NOTICE });
             // Each stop sends a SIGCHLD, too, which mostly is of no interest. We do not stop before all are let go.
-            let signals = match is_waited_for(samplers) {
+            let signals = match is_waited_for {
                 true => self.signals.but(SIGTSTP),
                 false if self.ours => self.signals,
                 false => self.signals.but(SIGCHLD),
@@ -114,9 +117,7 @@ impl Session {
                 Some(signal) if signal.number == SIGTSTP => {
                     let _ = kill_process(getpid(), Signal::STOP);
                 }
-                Some(signal) if signal.number == SIGCHLD => {
-                    samplers.iter_mut().flatten().for_each(|sampler| sampler.attend());
-                }
+                Some(signal) if signal.number == SIGCHLD => {}
                 Some(signal) if self.ours => {
                     // The command decides what the signal does to it; a terminal has sent it there, too. As long as we
                     // have not collected it, the number is its own.
@@ -138,8 +139,9 @@ impl Session {
 
     /// Whether the process has ended. One that we started is collected then.
     fn has_ended(&mut self, samplers: &[Option<&mut Sampler>]) -> bool {
-        // A stop that is waited for would be told here, and to nobody else.
-        self.ours && !is_waited_for(samplers) && spawn::ended().is_some()
+        // A stop of it that is waited for would be told here, and to nobody else.
+        let is_waited_for = |sampler: &&mut Sampler| sampler.pid() == self.pid && sampler.waits_for_stop();
+        self.ours && !samplers.iter().flatten().any(is_waited_for) && spawn::ended().is_some()
             || self.identity.as_mut().is_some_and(Identity::has_ended)
     }
 
@@ -150,9 +152,4 @@ impl Session {
         }
         spawn::ended().unwrap_or(0)
     }
-}
-
-/// Whether a thread that was told to stop has not done so yet.
-fn is_waited_for(samplers: &[Option<&mut Sampler>]) -> bool {
-    samplers.iter().flatten().any(|sampler| sampler.waits_for_stop())
 }
