@@ -262,7 +262,7 @@ impl<'a> Family<'a> {
 
     /// One sample of each process.
     fn sample(&mut self, profile: &mut Profile, timeline: &mut Timeline, out: &mut Output) {
-        let mut index = 0;
+        let (mut index, before) = (0, profile.counts.samples);
         while let Some(process) = self.processes.get_mut(index) {
             index += 1;
             let Some(sampler) = sampler(self.samplers, process) else { continue };
@@ -277,6 +277,7 @@ impl<'a> Family<'a> {
                 index -= u32::from(self.visit(index - 1, profile).is_none());
             }
         }
+        profile.counts.rounds += u64::from(profile.counts.samples > before);
     }
 
     /// Looks at each process that it is time for, and for new ones.

@@ -96,6 +96,8 @@ fn slice<'a>(bytes: &'a [u8], spans: &[NameSpan], id: u32) -> &'a [u8] {
 pub struct Counts {
     /// Samples taken, the ones below included.
     pub samples: u64,
+    /// Deadlines at which any were: of several processes each gives one.
+    pub rounds: u64,
     /// Nobody ran Python.
     pub idle: u64,
     /// No stack could be proven right.

@@ -104,10 +104,10 @@ pub struct Facts<'a> {
 }
 
 impl Facts<'_> {
-    /// Time that a sample stands for, in nanoseconds: what passed from one to the next. At least 1.
+    /// Time that a sample stands for, in nanoseconds: what passed from one of its process to the next. At least 1.
     #[inline(never)] // smaller
     fn weight(&self, counts: &Counts) -> u64 {
-        (self.elapsed / counts.samples.max(1)).max(1)
+        (self.elapsed / counts.rounds.min(counts.samples).max(1)).max(1)
     }
 }
 

@@ -40,7 +40,7 @@ fn stack(profile: &mut Profile, by_thread: bool) -> Vec<Frame> {
 fn sampled(by_thread: bool) -> Profile {
     let mut profile = empty();
     let stack = stack(&mut profile, by_thread);
-    profile.counts.samples = 214;
+    (profile.counts.samples, profile.counts.rounds) = (214, 214);
     profile.count(stack.into_iter(), 214);
     profile
 }
@@ -68,6 +68,13 @@ fn speedscope_has_a_profile_for_each_thread() {
         \"unit\":\"nanoseconds\",\"startValue\":0,\"endValue\":214000000,\
         \"samples\":[[5,6]],\"weights\":[214000000]}],\"activeProfileIndex\":0}";
     assert_eq!(profiles, expected);
+}
+
+#[test]
+fn a_sample_of_one_of_several_processes_stands_for_the_whole_time() {
+    let mut profile = sampled(true);
+    profile.counts.samples = 8 * profile.counts.rounds;
+    assert!(text(Format::Speedscope, profile).contains("\"weights\":[214000000]"));
 }
 
 #[test]
@@ -123,7 +130,7 @@ fn a_flame_graph_has_a_table_of_all_boxes_and_draws_the_wide_ones() {
 #[test]
 fn pprof_is_what_its_comment_says() {
     let mut profile = empty();
-    profile.counts.samples = 214;
+    (profile.counts.samples, profile.counts.rounds) = (214, 214);
     let stack = stack(&mut profile, false);
     profile.count([stack[1]].into_iter(), 2);
     let file = written(Format::Pprof, profile);
