@@ -4,7 +4,7 @@
 
 pub mod finished;
 
-use crate::table::{Full, Index, List, hash_bytes, hash_words};
+use crate::table::{Full, Index, List, hash_bytes, hash_words, head};
 
 /// A function: the names of its file and of itself.
 #[derive(Clone, Copy)]
@@ -328,6 +328,18 @@ impl Profile {
         if let Some(node) = self.nodes.get_mut(id) {
             node.count = count;
         }
+    }
+
+    /// The nodes from the first frame of a stack to node `id`, put into `path`: as many as fit.
+    pub fn path<'a>(&self, mut id: u32, path: &'a mut [u32]) -> &'a [u32] {
+        let length = self.node(id).depth as usize;
+        while let Some(at) = (self.node(id).depth as usize).checked_sub(1) {
+            if let Some(place) = path.get_mut(at) {
+                *place = id;
+            }
+            id = self.node(id).parent;
+        }
+        head(path, length)
     }
 
     /// The ancestor of node `id` that has `depth` frames; itself if it has no more.

@@ -6,7 +6,7 @@ use crate::paged::BLOCKS;
 use crate::prefetch::{self, Prefetch};
 use crate::profile::{self, Profile};
 use crate::python::code::{self, Codes};
-use crate::report::chrome;
+use crate::report::chrome::Chrome;
 use crate::sampler::{self, Choice, Sampler};
 use crate::sys::region::Arena;
 use crate::sys::remote::Remote;
@@ -18,6 +18,8 @@ use rustix::process::Pid;
 
 /// Frames of one stack. Deeper ones keep their innermost frames.
 const DEPTH: usize = 1 << 14;
+/// Those that stand below them: of a process, of a thread, and of what was cut off.
+const ROOTS: usize = 3;
 /// Threads of one sample.
 const THREADS: usize = 1 << 14;
 /// Pages of which one sample can read something, each up to three times; and how many it can read whole.
@@ -94,8 +96,8 @@ impl Storage {
     }
 
     /// Threads that can be in the middle of a call at the same time.
-    pub fn lanes(&mut self) -> &'static mut [chrome::Lane] {
-        self.arena.region(THREADS)
+    pub fn chrome(&mut self) -> Chrome {
+        Chrome::new(self.arena.region(THREADS), self.arena.region(DEPTH + ROOTS))
     }
 
     /// The images of the target.
@@ -171,7 +173,7 @@ mod tests {
         let remote = Remote::new(rustix::process::getpid(), Way::Readv);
         storage.stack();
         storage.images();
-        storage.lanes();
+        storage.chrome();
         storage.profile();
         storage.processes(true);
         storage.prefetch(remote, 0);

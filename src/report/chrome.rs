@@ -46,13 +46,20 @@ const ROOTS: u32 = 2;
 /// The threads that are in the middle of a call.
 pub struct Chrome {
     lanes: List<Lane>,
+    /// Nodes of a stack.
+    path: &'static mut [u32],
     is_begun: bool,
 }
 
 impl Chrome {
-    /// None yet, and room for as many as there are `lanes`.
-    pub fn new(lanes: &'static mut [Lane]) -> Chrome {
-        Chrome { lanes: List::new(lanes), is_begun: false }
+    /// None yet, and room for as many as there are `lanes`, and for stacks as long as `path`.
+    pub fn new(lanes: &'static mut [Lane], path: &'static mut [u32]) -> Chrome {
+        Chrome { lanes: List::new(lanes), path, is_begun: false }
+    }
+
+    /// Room for the nodes of a stack.
+    pub fn path(&mut self) -> &mut [u32] {
+        self.path
     }
 
     /// Writes what begins and what ends with this sample.
@@ -92,29 +99,41 @@ impl Chrome {
     /// Writes what ends and begins between the stacks of two nodes of a thread; the root has none.
     fn change(&mut self, profile: &Profile, from: u32, to: u32, time: u64, out: &mut dyn Sink) {
         let common = common(profile, from, to);
-        for depth in (common + 1..=profile.node(from).depth).rev() {
-            self.put_event(profile, b"E", profile.ancestor(from, depth), time, out);
+        let roots = roots(profile, if to == ROOT { from } else { to });
+        let mut ended = from;
+        while profile.node(ended).depth > common {
+            self.put_event(profile, b"E", roots, ended, time, out);
+            ended = profile.node(ended).parent;
         }
-        for depth in common + 1..=profile.node(to).depth {
-            self.put_event(profile, b"B", profile.ancestor(to, depth), time, out);
+        let path = core::mem::take(&mut self.path);
+        for &begun in profile.path(to, path).iter().skip(common as usize) {
+            self.put_event(profile, b"B", roots, begun, time, out);
         }
+        self.path = path;
     }
 
-    fn put_event(&mut self, profile: &Profile, phase: &[u8], node: u32, time: u64, out: &mut dyn Sink) {
-        self.put_head(profile, phase, node, out);
+    fn put_event(
+        &mut self,
+        profile: &Profile,
+        phase: &[u8],
+        roots: [Frame; 2],
+        node: u32,
+        time: u64,
+        out: &mut dyn Sink,
+    ) {
+        self.put_head(profile, phase, roots, out);
         let (file, name) = profile.function_names(profile.node(node).frame.function);
         let text: &[u8] =
             if file.is_empty() { b",\"ts\":%,\"name\":\"%\"}" } else { b",\"ts\":%,\"name\":\"% (%)\"}" };
         fill(text, &[Number(time / 1000), Name(Notation::Json, name), Name(Notation::Json, file)], out);
     }
 
-    /// Writes the beginning of an event of the process and the thread of `node`, as far as it has them.
-    fn put_head(&mut self, profile: &Profile, phase: &[u8], node: u32, out: &mut dyn Sink) {
+    /// Writes the beginning of an event of a process and a thread, as far as `roots` stand for them.
+    fn put_head(&mut self, profile: &Profile, phase: &[u8], roots: [Frame; 2], out: &mut dyn Sink) {
         let is_first = !core::mem::replace(&mut self.is_begun, true);
         let begin = Bytes(if is_first { b"{\"traceEvents\":[" } else { b"," });
         fill(b"%\n{\"ph\":%", &[begin, String(phase)], out);
-        for (depth, kind, name) in [(1, PROCESS, b"pid"), (ROOTS, THREAD, b"tid")] {
-            let root = profile.node(profile.ancestor(node, depth)).frame;
+        for (root, (kind, name)) in roots.into_iter().zip([(PROCESS, b"pid"), (THREAD, b"tid")]) {
             if root.line == kind {
                 put_field(name, number_and_name(profile, root).0, out);
             }
@@ -126,7 +145,7 @@ impl Chrome {
         self.end(profile, None, time, out);
         for (id, node) in profile.nodes().iter().enumerate() {
             if node.frame.is_root() {
-                self.put_head(profile, b"M", id as u32, out);
+                self.put_head(profile, b"M", roots(profile, id as u32), out);
                 let kind = Bytes(if node.frame.line == PROCESS { b"process" } else { b"thread" });
                 let name = String(number_and_name(profile, node.frame).1);
                 fill(b",\"name\":\"%_name\",\"args\":{\"name\":%}}", &[kind, name], out);
@@ -134,6 +153,12 @@ impl Chrome {
         }
         out.put(if self.is_begun { b"\n]}\n" } else { b"{\"traceEvents\":[]}\n" });
     }
+}
+
+/// What stands below the stack of a node: its process and its thread, if it has them.
+fn roots(profile: &Profile, node: u32) -> [Frame; 2] {
+    let thread = profile.ancestor(node, ROOTS);
+    [profile.ancestor(thread, 1), thread].map(|root| profile.node(root).frame)
 }
 
 /// How many frames from the root two stacks of a thread have in common, whatever their lines; the root has none.

@@ -14,12 +14,12 @@ use super::template::{Value::Number, fill};
 use super::timeline::Moment;
 use crate::profile::Profile;
 
-/// Writes what was seen at a moment. `lines`: with line numbers.
-pub fn put(profile: &Profile, moment: &Moment<'_>, lines: bool, out: &mut dyn Sink) {
+/// Writes what was seen at a moment. `path`: room for the nodes of a stack. `lines`: with line numbers.
+pub fn put(profile: &Profile, moment: &Moment<'_>, path: &mut [u32], lines: bool, out: &mut dyn Sink) {
     for &id in moment.nodes {
         put_time(moment, out);
-        for depth in 1..=profile.node(id).depth {
-            put_frame(profile, profile.node(profile.ancestor(id, depth)).frame, lines, out);
+        for &node in profile.path(id, path) {
+            put_frame(profile, profile.node(node).frame, lines, out);
             out.put(b";");
         }
         out.put(b"\n");

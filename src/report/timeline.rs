@@ -1,7 +1,7 @@
 //! Formats that are written while samples are taken: what was seen at each moment goes out at once, so that a run of any
 //! length needs no more memory than a short one.
 
-use super::chrome::{Chrome, Lane};
+use super::chrome::Chrome;
 use super::{Format, Sink, flamechart};
 use crate::profile::{Counts, Frame, Profile};
 
@@ -35,8 +35,7 @@ pub struct Timeline {
 impl Timeline {
     /// For a profile in `format`. `now` is the time on the clock of the samples, `epoch` the nanoseconds since 1970.
     #[inline(never)] // so that its caller has a small frame
-    pub fn new(format: Format, lines: bool, lanes: &'static mut [Lane], now: u64, epoch: u64) -> Timeline {
-        let chrome = Chrome::new(lanes);
+    pub fn new(format: Format, lines: bool, chrome: Chrome, now: u64, epoch: u64) -> Timeline {
         let before = Counts::default();
         Timeline { format, lines, offset: epoch.wrapping_sub(now), start: now, chrome, before }
     }
@@ -60,7 +59,7 @@ impl Timeline {
         };
         match self.format {
             Format::Chrome => self.chrome.put(profile, &moment, out),
-            _ => flamechart::put(profile, &moment, self.lines, out),
+            _ => flamechart::put(profile, &moment, self.chrome.path(), self.lines, out),
         }
     }
 
