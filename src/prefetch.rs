@@ -66,6 +66,8 @@ pub struct Prefetch<M> {
     group: Cell<u64>,
     moment: Cell<Moment>,
     late: Cell<bool>,
+    /// Nothing is read late.
+    frozen: Cell<bool>,
     /// Place in the buffer and address of the frame at the edge, and of the innermost one where it moved.
     edge: Cell<(u32, u64)>,
     moved: Cell<(u32, u64)>,
@@ -103,6 +105,7 @@ impl<M: Gather> Prefetch<M> {
             group: Cell::new(0),
             moment: Cell::new(Moment::First),
             late: Cell::new(false),
+            frozen: Cell::new(false),
             edge: Cell::new((0, 0)),
             moved: Cell::new((0, 0)),
             near: Cell::new(NOWHERE),
@@ -178,6 +181,11 @@ impl<M: Gather> Prefetch<M> {
     /// Says whether something that is not in this fetch was used for a proof.
     pub fn set_late(&self, late: bool) {
         self.late.set(late);
+    }
+
+    /// What was not fetched is not there, instead of being read late.
+    pub fn freeze(&self, frozen: bool) {
+        self.frozen.set(frozen);
     }
 
     /// Memory as seen with `sight`.

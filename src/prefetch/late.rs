@@ -23,6 +23,9 @@ impl<M: Gather> Prefetch<M> {
     /// for. What does not fit or cannot be read is left to that.
     #[cold]
     pub fn read_wanted(&self) {
+        if self.frozen.get() {
+            return;
+        }
         let state = &mut *self.state.borrow_mut();
         let room = state.buffer.len().saturating_sub(state.used) / PAGE as usize;
         let (mut spans, mut count) = ([Span::default(); TOGETHER], 0);
@@ -98,6 +101,9 @@ impl<M: Gather> Prefetch<M> {
                 self.late.set(true);
                 state.plan.set_late(index, at);
                 return Ok(Some(index));
+            }
+            if self.frozen.get() {
+                return Err(Miss::Fault);
             }
             let end = state.used + PAGE as usize;
             if let Some(into) = state.buffer.get_mut(state.used..end) {

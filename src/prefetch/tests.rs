@@ -80,6 +80,26 @@ fn a_miss_is_read_late_and_learned() {
 }
 
 #[test]
+fn what_is_frozen_reads_nothing_late_and_learns() {
+    let target = target([FRAMES]);
+    let prefetch = prefetch(&target, 16);
+    prefetch.next_sample();
+    assert!(prefetch.fetch(None, true));
+    prefetch.enter(THREAD, Moment::First);
+    prefetch.freeze(true);
+    let reads = target.reads();
+    assert_eq!(load(&prefetch, Sight::Still(0), FRAMES), Err(Miss::Fault));
+    prefetch.want(Sight::Proof, Addr(FRAMES));
+    prefetch.read_wanted();
+    assert_eq!(target.reads(), reads);
+    assert!(prefetch.fetch(None, true));
+    assert_eq!(load(&prefetch, Sight::Still(0), FRAMES), Ok(FRAMES));
+    prefetch.freeze(false);
+    assert_eq!(load(&prefetch, Sight::Once, FRAMES), Ok(FRAMES));
+    assert_eq!(target.reads(), reads + 1);
+}
+
+#[test]
 fn what_nobody_asks_for_is_no_longer_fetched_after_a_while() {
     let target = target(WALKED.into_iter().chain([FRAMES + 0x9000]));
     let prefetch = prefetch(&target, 16);

@@ -54,10 +54,15 @@ impl Sampler {
         let mut seen = by_word.then_some(false);
         let mut open = None;
         if plan != Plan::Stop {
+            // A stop that comes the later, the more has to be read for this, would not come at any moment with equal chance.
+            self.prefetch.freeze(plan == Plan::Probe);
             let first = self.look(profile, thread, false);
+            self.prefetch.freeze(false);
             let strange = self.strange;
-            // What has to be learned is learned once.
-            open = Some((self.torn, self.seemed)).filter(|_| first != Look::Unproven);
+            // What has to be learned of code is learned once; where frames lie, perhaps with every sample.
+            let learned = first == Look::Unproven;
+            let says_nothing = learned && (strange || self.seemed == Addr(0));
+            open = Some((self.torn && !learned, self.seemed)).filter(|_| !says_nothing);
             seen = Some(plan == Plan::Probe && first == Look::Proven);
             let mut proven =
                 first == Look::Proven || first == Look::New && plan == Plan::Look && self.confirm(thread);

@@ -5,7 +5,8 @@ totals are written to READY.1, READY.2 and so on, in lines `total FUNCTION SECON
 between two of them. KIND is the length of a call: `long` (5 ms), `middle` (20 us), or `contrast`: `many_tiny` makes
 calls of some 200 ns, beta takes 20 us, gamma 1 ms. In kind `asking` every 30 us there is a system call, in `asking`. In
 kind `short` all calls last 200 ns, and are of one length, and READY itself says `share FUNCTION FRACTION`. In kind `seldom`
-there is one function, which calls `rare` every 13 us for one.
+there is one function, which calls `rare` every 13 us for one; in kind `scattered` one that goes through thousands of
+generators, each of which takes 20 us, and calls `between` for 5 us after each.
 """
 import itertools
 import os
@@ -119,6 +120,28 @@ def seldom():
         rare(short)
 
 
+def between(n):
+    for _ in range(n):
+        pass
+
+
+def generator(n):
+    while True:
+        for _ in range(n):
+            pass
+        yield
+
+
+def scattered():
+    rate = per_second(between)
+    generators = [generator(int(rate * 0.00002)) for _ in range(5000)]
+    short = int(rate * 0.000005)
+    while True:
+        for each in generators:
+            next(each)
+            between(short)
+
+
 def one(x):
     y = x + 1
     z = y * x - y
@@ -163,9 +186,9 @@ def main(path, kind):
     if kind == 'short':
         report.write(path, ['share one 0.6', 'share two 0.3', 'share three 0.1'])
         alternate()
-    if kind == 'seldom':
+    if kind in ('seldom', 'scattered'):
         report.write(path, ['ready'])
-        seldom()
+        seldom() if kind == 'seldom' else scattered()
     plans = {'contrast': contrast, 'asking': calls}
     plan = plans[kind]() if kind in plans else of_length({'long': 0.005, 'middle': 0.00002}[kind])
     totals.update((function, 0.0) for function, _ in plan)

@@ -18,6 +18,8 @@ pub fn run(setting: &Setting, score: &mut Score) -> Checked {
     score.enter("shares: short calls, when stopped and when not", tiny);
     let rare = both_ways(setting, "seldom", ["seldom", "rare"], 1.5 * TOLERANCE);
     score.enter("shares: a short call now and then, when stopped and when not", rare);
+    let between = both_ways(setting, "scattered", ["scattered", "between"], 1.5 * TOLERANCE);
+    score.enter("shares: frames in thousands of places, when stopped and when not", between);
     score.enter("shares: system calls, when stopped", asking(setting));
     Ok(())
 }
