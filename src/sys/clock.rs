@@ -77,8 +77,13 @@ pub struct Signals(pub u64);
 pub const SIGCHLD: i32 = 17;
 const SIGHUP: i32 = 1;
 const SIGINT: i32 = 2;
+const SIGQUIT: i32 = 3;
+const SIGUSR1: i32 = 10;
+const SIGUSR2: i32 = 12;
 const SIGPIPE: i32 = 13;
+const SIGALRM: i32 = 14;
 const SIGTERM: i32 = 15;
+const SIGXCPU: i32 = 24;
 const SIGXFSZ: i32 = 25;
 /// The terminal's wish that we stop.
 pub const SIGTSTP: i32 = 20;
@@ -108,7 +113,15 @@ impl Signals {
 /// Blocks what ends or stops sampling, so that [`sleep_until`] receives it at a moment when nobody is held, and SIGPIPE and
 /// SIGXFSZ, so that a write fails instead: what to wait for. A hangup that is ignored (nohup(1)) stays so.
 pub fn block_signals() -> Signals {
-    let mut signals = Signals::NONE.and(SIGINT).and(SIGTERM).and(SIGCHLD);
+    const ENDING: Signals = Signals::NONE
+        .and(SIGINT)
+        .and(SIGQUIT)
+        .and(SIGUSR1)
+        .and(SIGUSR2)
+        .and(SIGALRM)
+        .and(SIGTERM)
+        .and(SIGXCPU);
+    let mut signals = ENDING.and(SIGCHLD);
     for signal in [SIGHUP, SIGTSTP] {
         if !is_ignored(signal) {
             signals = signals.and(signal);

@@ -20,7 +20,7 @@ pub fn run(setting: &Setting, score: &mut Score) -> Checked {
 
 /// Signals to the profiler and to the target.
 pub fn signals(setting: &Setting, score: &mut Score) -> Checked {
-    for name in ["INT", "TERM", "HUP"] {
+    for name in ["INT", "TERM", "HUP", "QUIT", "USR1"] {
         let result = match name {
             // Whoever runs these tests under nohup(1) wants it ignored, and the profiler takes that over.
             "HUP" if hangup_is_ignored() => Err(Trouble::Skipped("SIGHUP is ignored here".into())),
