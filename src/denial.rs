@@ -19,6 +19,9 @@ use rustix::process::Pid;
 /// Bit of the capability that allows to trace any process of its user namespace (linux/capability.h).
 const CAP_SYS_PTRACE: u64 = 1 << 19;
 
+/// Files that are open at the same time, with those that are when it starts, and one to spare.
+const FILES: u64 = 8;
+
 /// The errno with which only AppArmor and SELinux refuse (errno-base.h).
 const EACCES: i32 = 13;
 
@@ -29,6 +32,8 @@ const UNMAPPED: u64 = 65534;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 enum Cause {
+    /// We may not open as many files as it takes.
+    Files,
     /// What is at `/proc` is none, or shows other numbers than ours.
     NoProc,
     /// Nobody has this number here, or anywhere.
@@ -69,6 +74,8 @@ enum Cause {
 
 /// What can be seen of process and of us. Each is looked at when it is asked for.
 trait Facts {
+    /// How many files we may have open.
+    fn files(&self) -> u64;
     /// `/proc` shows our own numbers.
     fn proc_is_ours(&self) -> bool;
     /// Somebody has the number.
@@ -129,6 +136,9 @@ pub fn put(pid: Pid, refused: Refused, out: &mut dyn Sink) {
 }
 
 fn decide(facts: &impl Facts, refused: Refused) -> Cause {
+    if facts.files() < FILES {
+        return Cause::Files;
+    }
     if !facts.proc_is_ours() {
         return Cause::NoProc;
     }

@@ -119,7 +119,7 @@ fn nothing_in_it_is_writable_and_executable() {
 }
 
 /// System calls that may be in it, by their numbers on x86_64 (asm/unistd_64.h): none writes to another process.
-const CALLS: [u64; 37] = [
+const CALLS: [u64; 38] = [
     0,   // read
     1,   // write
     3,   // close
@@ -138,6 +138,7 @@ const CALLS: [u64; 37] = [
     62,  // kill
     77,  // ftruncate
     91,  // fchmod
+    97,  // getrlimit
     101, // ptrace
     107, // geteuid
     128, // rt_sigtimedwait

@@ -30,6 +30,10 @@ impl<'a> Sight<'a> {
 }
 
 impl Facts for Sight<'_> {
+    fn files(&self) -> u64 {
+        proc::files_limit()
+    }
+
     fn proc_is_ours(&self) -> bool {
         proc::is_ours()
     }

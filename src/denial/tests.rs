@@ -10,6 +10,7 @@ const ALL: u64 = (1 << 41) - 1;
 /// A process of our own user that is refused for no reason to be seen.
 #[derive(Clone)]
 struct Seen {
+    files: u64,
     proc_is_ours: bool,
     exists: bool,
     stat: Option<Stat>,
@@ -45,6 +46,7 @@ fn root() -> String {
 
 fn seen() -> Seen {
     Seen {
+        files: 1024,
         proc_is_ours: true,
         exists: true,
         stat: Some(RUNNING),
@@ -63,6 +65,9 @@ fn seen() -> Seen {
 }
 
 impl Facts for Seen {
+    fn files(&self) -> u64 {
+        self.files
+    }
     fn proc_is_ours(&self) -> bool {
         self.proc_is_ours
     }
@@ -118,6 +123,7 @@ fn cause(change: impl FnOnce(&mut Seen)) -> Cause {
 fn whether_the_number_means_anything() {
     assert_eq!(cause(|f| (f.proc_is_ours, f.stat) = (false, None)), Cause::NoProc);
     assert_eq!(cause(|f| f.proc_is_ours = false), Cause::NoProc);
+    assert_eq!(cause(|f| (f.proc_is_ours, f.files) = (false, 4)), Cause::Files);
     assert_eq!(cause(|f| (f.stat, f.exists) = (None, false)), Cause::NoProcess);
     assert_eq!(cause(|f| (f.stat, f.exists, f.renamed) = (None, false, 7)), Cause::Renamed);
     assert_eq!(cause(|f| (f.stat, f.renamed) = (None, 7)), Cause::Hidden);
@@ -246,6 +252,7 @@ fn said(cause: Cause, contained: bool) -> String {
 fn words_are_those_of_the_cause() {
     let tracer = format!("PID {} (", std::process::id());
     for (cause, words) in [
+        (Cause::Files, "pyflame may open only 1024 files"),
         (Cause::NoProc, "/proc is not"),
         (Cause::NoProcess, "no such process"),
         (Cause::Renamed, "no such process; PID 71 has that number"),

@@ -9,6 +9,7 @@ use crate::report::{Sink, put_number};
 /// a plus: it takes CAP_SYS_PTRACE; an ampersand: the same, but only in a container; an asterisk: others can be seen from another
 /// container.
 const CAUSES: &str = concat!(
+    "pyflame may open only %6 files (ulimit -n); it takes 8\n",
     "/proc is not that of this PID namespace (mount -t proc proc /proc)\n",
     "no such process*\n",
     "no such process; PID %0 has that number in its own PID namespace\n",
@@ -54,10 +55,11 @@ pub(super) fn put_name(comm: &[u8], out: &mut dyn Sink) {
     escape::put(out, Notation::FoldedFile, name.strip_suffix(b"\n").unwrap_or(name));
 }
 
-/// What stands for `%0` to `%5`.
+/// What stands for `%0` to `%6`.
 fn number(facts: &impl Facts, digit: Option<u8>) -> u64 {
     match digit {
         Some(b'0') => facts.renamed(),
+        Some(b'6') => facts.files(),
         Some(b'1') => facts.stat().unwrap_or_default().parent,
         Some(b'2') => facts.effective(USERS),
         Some(b'3') => facts.effective(GROUPS),

@@ -1,6 +1,7 @@
 //! Paths, files below `/proc` of a process, and the numbers in their names. Opened without blocking, read into the
 //! caller's buffer.
 
+use super::raw::{nr, syscall};
 use super::stat::{line, number};
 use super::walk::{Known, known};
 use super::watch::watched;
@@ -153,6 +154,15 @@ pub fn signal_pending(tid: Pid) -> bool {
     (mask(&b"\nSigPnd:\t"[..]) | mask(b"\nShdPnd:\t")) & !mask(b"\nSigBlk:\t") != 0
 }
 
+/// How many files we may have open at the same time (getrlimit(2); prlimit(2) could change that of others).
+pub fn files_limit() -> u64 {
+    const RLIMIT_NOFILE: usize = 7; // asm-generic/resource.h
+    let mut limits = [u64::MAX; 2]; // struct rlimit: the soft one, the hard one
+    // SAFETY: the kernel writes one rlimit.
+    let _ = unsafe { syscall(nr::GETRLIMIT, [RLIMIT_NOFILE, limits.as_mut_ptr() as usize, 0, 0, 0, 0]) };
+    limits[0]
+}
+
 /// Whether the pids in `/proc` are ours: it is mounted, and not for another PID namespace.
 pub fn is_ours() -> bool {
     let mut link = [0; 16];
@@ -198,6 +208,14 @@ mod tests {
         assert!(is_ours());
         let none = Path::new(pid, &[b"nothing"]);
         assert_eq!(numbers(&none, &mut |_| panic!()).err(), Some(Errno::NOENT));
+    }
+
+    #[test]
+    fn the_limit_of_open_files_is_that_of_the_shell() {
+        let limits = std::fs::read_to_string("/proc/self/limits").unwrap();
+        let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
+        let soft = line.split_whitespace().next().unwrap();
+        assert_eq!(files_limit(), soft.parse().unwrap_or(u64::MAX));
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod nr {
     pub const EXIT_GROUP: usize = 231;
     pub const KCMP: usize = 312;
     pub const GETDENTS64: usize = 217;
+    pub const GETRLIMIT: usize = 97;
     pub const PIDFD_OPEN: usize = 434;
     pub const PIPE2: usize = 293;
     pub const PPOLL: usize = 271;
@@ -33,6 +34,7 @@ pub mod nr {
     pub const EXIT_GROUP: usize = 94;
     pub const KCMP: usize = 272;
     pub const GETDENTS64: usize = 61;
+    pub const GETRLIMIT: usize = 163;
     pub const PIDFD_OPEN: usize = 434;
     pub const PIPE2: usize = 59;
     pub const PPOLL: usize = 73;
