@@ -293,10 +293,16 @@ impl<'a> Parser<'_, 'a> {
         let options = &mut *self.options;
         match name {
             Name::Pid => options.pid = pid(value).ok_or(Error::Usage(Usage::Pid(value)))?,
-            Name::Trace => options.command = Some(self.next),
+            Name::Trace => {
+                let dashes = (self.arg)(self.next) == Some(b"--");
+                options.command = Some(self.next + usize::from(dashes));
+            }
             Name::Seconds => options.duration = duration(value).ok_or(Error::Usage(Usage::Seconds(value)))?,
             Name::Rate => {
                 options.period = duration(value).flatten().ok_or(Error::Usage(Usage::Seconds(value)))?;
+            }
+            Name::Dump | Name::Check if options.action != Action::Sample => {
+                return Err(Error::Usage(Usage::Exclusive(b"-d and --check")));
             }
             Name::Dump => options.action = Action::Dump,
             Name::Json => options.json = true,
@@ -305,6 +311,9 @@ impl<'a> Parser<'_, 'a> {
             Name::Threads => options.threads = true,
             Name::ExcludeIdle => options.exclude_idle = true,
             Name::NoLines => options.lines = false,
+            Name::Nonblocking | Name::Blocking if options.mode != Mode::Default => {
+                return Err(Error::Usage(Usage::Exclusive(b"--blocking and --nonblocking")));
+            }
             Name::Nonblocking => options.mode = Mode::Nonblocking,
             Name::Blocking => options.mode = Mode::Blocking,
             Name::Output => options.output = (value != b"-").then_some(value),
@@ -445,10 +454,24 @@ mod tests {
     }
 
     #[test]
+    fn what_excludes_each_other_is_refused() {
+        for (line, options) in [
+            ("-d --check 1", &b"-d and --check"[..]),
+            ("--check -d 1", b"-d and --check"),
+            ("--blocking --nonblocking 1", b"--blocking and --nonblocking"),
+        ] {
+            assert_eq!(parse_line(line), Err(Error::Usage(Usage::Exclusive(options))), "{line}");
+        }
+    }
+
+    #[test]
     fn a_command_ends_the_options() {
         let options = ok("-s 2 -t python -x 5");
         assert_eq!((options.command, options.exclude_idle), (Some(4), false));
-        assert_eq!(parse_line("-t"), Err(Error::Usage(Usage::Command)));
+        assert_eq!(ok("-t -- python -x").command, Some(3));
+        for line in ["-t", "-t --"] {
+            assert_eq!(parse_line(line), Err(Error::Usage(Usage::Command)));
+        }
         assert_eq!(parse_line("-p 1 -t x"), Err(Error::Usage(Usage::Exclusive(b"-p and -t"))));
         for line in ["-d -t x", "--check -t x"] {
             assert_eq!(parse_line(line), Err(Error::Usage(Usage::Exclusive(b"-d or --check and -t"))));
