@@ -400,7 +400,10 @@ impl<'a> Family<'a> {
         if self.error.is_some() && pid == self.session.pid() {
             self.error = Some(error);
         }
-        let is_said = matches!(error, Error::Denied(..) | Error::OnlyStopped(..) | Error::Version(..));
+        let is_said = matches!(
+            error,
+            Error::Denied(..) | Error::OnlyStopped(..) | Error::Version(..) | Error::Misfit(..)
+        );
         if is_said && process.pause >= PATIENCE {
             self.remarks.leave_out(process);
         }

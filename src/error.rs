@@ -30,6 +30,8 @@ pub enum Error<'a> {
     Alone(u64),
     /// An interpreter was found, but no layout fits it: PY_VERSION_HEX, or 0.
     Version(u64, u64),
+    /// The same of the version that `--abi` asks for.
+    Misfit(u64, u64),
     /// An interpreter was found, but its threads could not be read.
     NoThreads(u64),
     /// `--abi` with a number that is none.
@@ -87,7 +89,9 @@ pub fn explain(error: &Error<'_>, out: &mut dyn Sink) {
         Error::Hung(pid) | Error::OnlyStopped(pid) | Error::Bits32(pid) | Error::NotPython(pid) => {
             Number(pid)
         }
-        Error::Alone(pid) | Error::Version(pid, _) | Error::NoThreads(pid) => Number(pid),
+        Error::Alone(pid) | Error::Version(pid, _) | Error::Misfit(pid, _) | Error::NoThreads(pid) => {
+            Number(pid)
+        }
         Error::Abi(name) | Error::Exec(name, _) | Error::Output(name, _) => Bytes(name),
         Error::Write(name, _) | Error::Name(name, _) => Bytes(name),
         Error::Storage(_) | Error::Oneself => Bytes(b"memory"),
@@ -95,7 +99,7 @@ pub fn explain(error: &Error<'_>, out: &mut dyn Sink) {
     let detail = match *error {
         Error::Storage(errno) | Error::Exec(_, errno) | Error::Output(_, errno) => Bytes(errno_name(errno)),
         Error::Write(_, errno) | Error::Name(_, errno) => Bytes(errno_name(errno)),
-        Error::Version(_, hex) => Version(hex & 0xffff_0000),
+        Error::Version(_, hex) | Error::Misfit(_, hex) => Version(hex & 0xffff_0000),
         _ => about,
     };
     fill(words(error), &[about, detail], out);
@@ -141,6 +145,7 @@ fn words(error: &Error<'_>) -> &'static [u8] {
         Error::Version(..) => {
             b"PID % runs a Python whose version is %, which is not supported; `pyflame --version` lists what is"
         }
+        Error::Misfit(..) => b"PID % runs no Python %, which --abi says it does",
         Error::NoThreads(_) => {
             b"Failed to read the interpreter of PID %: it has no threads; is it still starting, or ending?"
         }
@@ -164,6 +169,9 @@ pub fn errno_name(errno: Errno) -> &'static [u8] {
         Errno::NOMEM => b"Cannot allocate memory (ENOMEM)",
         Errno::ISDIR => b"Is a directory (EISDIR)",
         Errno::NOTDIR => b"Not a directory (ENOTDIR)",
+        Errno::MFILE => b"Too many open files (EMFILE)",
+        Errno::FBIG => b"File too large (EFBIG)",
+        Errno::DQUOT => b"Disk quota exceeded (EDQUOT)",
         Errno::NOSPC => b"No space left on device (ENOSPC)",
         Errno::ROFS => b"Read-only file system (EROFS)",
         Errno::PIPE => b"Broken pipe (EPIPE)",

@@ -114,6 +114,7 @@ fn find(
         match interpret(&search, &symbols, abi, how) {
             Ok(found) if has_threads(&memory, &found) => return Ok(found),
             Ok(_) => error = Error::NoThreads(number),
+            Err(version) if abi.is_some() => error = Error::Misfit(number, version),
             Err(version) => error = Error::Version(number, version),
         }
     }
