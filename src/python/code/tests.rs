@@ -1,5 +1,8 @@
 use super::super::lines::LineTable;
+use super::print::MAX_LINE_TABLE;
 use super::*;
+use crate::memory::Memory;
+use crate::prefetch::Sight;
 use crate::testing::{
     CODE_TYPE as TYPE, CodeObject, Image, Target, layout, layouts, prefetch_storage, profile_storage, zeroed,
 };
