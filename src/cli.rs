@@ -301,21 +301,15 @@ impl<'a> Parser<'_, 'a> {
             Name::Rate => {
                 options.period = duration(value).flatten().ok_or(Error::Usage(Usage::Seconds(value)))?;
             }
-            Name::Dump | Name::Check if options.action != Action::Sample => {
-                return Err(Error::Usage(Usage::Exclusive(b"-d and --check")));
-            }
-            Name::Dump => options.action = Action::Dump,
+            Name::Dump => self.act(Action::Dump)?,
             Name::Json => options.json = true,
             Name::Children => options.children = true,
-            Name::Check => options.action = Action::Check,
+            Name::Check => self.act(Action::Check)?,
             Name::Threads => options.threads = true,
             Name::ExcludeIdle => options.exclude_idle = true,
             Name::NoLines => options.lines = false,
-            Name::Nonblocking | Name::Blocking if options.mode != Mode::Default => {
-                return Err(Error::Usage(Usage::Exclusive(b"--blocking and --nonblocking")));
-            }
-            Name::Nonblocking => options.mode = Mode::Nonblocking,
-            Name::Blocking => options.mode = Mode::Blocking,
+            Name::Nonblocking => self.stop(Mode::Nonblocking)?,
+            Name::Blocking => self.stop(Mode::Blocking)?,
             Name::Output => options.output = (value != b"-").then_some(value),
             Name::Format => {
                 options.format = Some(Format::named(value).ok_or(Error::Usage(Usage::Format(value)))?);
@@ -328,12 +322,24 @@ impl<'a> Parser<'_, 'a> {
         }
         // What prints and ends needs no target, so what follows is not looked at.
         if matches!(name, Name::Help | Name::Version) {
-            options.command = Some(self.next);
+            self.options.command = Some(self.next);
         }
         Ok(())
     }
 
     #[inline(never)] // so that its caller has a small frame
+    fn act(&mut self, action: Action) -> Result<(), Error<'a>> {
+        let before = core::mem::replace(&mut self.options.action, action);
+        let fits = [Action::Sample, action].contains(&before);
+        fits.then_some(()).ok_or(Error::Usage(Usage::Exclusive(b"-d and --check")))
+    }
+
+    fn stop(&mut self, mode: Mode) -> Result<(), Error<'a>> {
+        let before = core::mem::replace(&mut self.options.mode, mode);
+        let fits = [Mode::Default, mode].contains(&before);
+        fits.then_some(()).ok_or(Error::Usage(Usage::Exclusive(b"--blocking and --nonblocking")))
+    }
+
     fn finish(&mut self) -> Result<(), Error<'a>> {
         let Options { action, json, pid, command, .. } = *self.options;
         Err(Error::Usage(match (self.bare, command) {
@@ -455,6 +461,8 @@ mod tests {
 
     #[test]
     fn what_excludes_each_other_is_refused() {
+        assert_eq!(ok("-d -d 1").action, Action::Dump);
+        assert_eq!(ok("--blocking --blocking 1").mode, Mode::Blocking);
         for (line, options) in [
             ("-d --check 1", &b"-d and --check"[..]),
             ("--check -d 1", b"-d and --check"),
