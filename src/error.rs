@@ -145,7 +145,7 @@ fn words(error: &Error<'_>) -> &'static [u8] {
         Error::Version(..) => {
             b"PID % runs a Python whose version is %, which is not supported; `pyflame --version` lists what is"
         }
-        Error::Misfit(..) => b"PID % runs no Python %, which --abi says it does",
+        Error::Misfit(..) => b"PID % runs no Python %, which --abi says it does; without it, what it runs is found",
         Error::NoThreads(_) => {
             b"Failed to read the interpreter of PID %: it has no threads; is it still starting, or ending?"
         }

@@ -9,7 +9,7 @@ use crate::report::{Sink, put_number};
 /// a plus: it takes CAP_SYS_PTRACE; an ampersand: the same, but only in a container; an asterisk: others can be seen from another
 /// container.
 const CAUSES: &str = concat!(
-    "pyflame may open only %6 files (ulimit -n); it takes 8\n",
+    "pyflame may open only %6 files, it takes 8 (ulimit -n 8)\n",
     "/proc is not that of this PID namespace (mount -t proc proc /proc)\n",
     "no such process*\n",
     "no such process; PID %0 has that number in its own PID namespace\n",

@@ -32,6 +32,9 @@ impl<M: Gather> Prefetch<M> {
         for (span, page) in spans.iter_mut().take(room).zip(state.plan.missing()) {
             (*span, count) = (page.whole(), count + 1);
         }
+        if count == 0 {
+            return;
+        }
         let spans = spans.get(..count).unwrap_or_default();
         let into = state.buffer.get_mut(state.used..state.used + count * PAGE as usize).unwrap_or_default();
         let done = self.target.gather(spans, into).unwrap_or(0) / PAGE as usize;

@@ -2,7 +2,7 @@
 //! anything is read, so that one read finds out that it still holds it and gets its stack.
 //!
 //! A stop comes some microseconds after it is asked for, and what a thread calls in that time is where it stops; only a
-//! read before that would show where it was. Whoever makes system calls is met in one before it is taken for steady.
+//! read before that would show where it was. Who makes many system calls is met in one before it is taken for steady.
 
 use super::Sampler;
 use crate::cli::Mode;
@@ -13,8 +13,7 @@ use crate::sys::clock::{self, Nanos, SECOND};
 use crate::sys::ptrace::{KNOWS_CALLS, Stopped};
 use rustix::process::Pid;
 
-/// Stops in a row outside of system calls. A call that one stop in a hundred meets lasts for less than a thousandth of the
-/// time, and 1 row in 13 has none.
+/// Stops in a row outside of system calls. Where one stop in a hundred meets a call, 1 row in 13 has none.
 const LONG: u32 = 256;
 /// After this it may have ended, and another process have its number.
 const RECENT: Nanos = SECOND / 10;

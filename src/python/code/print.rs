@@ -75,14 +75,14 @@ pub(super) fn print<M: Gather>(prefetch: &Prefetch<M>, layout: &Layout, code: Ad
 /// A digest of an object with a length and a hash in its head and at least as many bytes from `first` on: of its head
 /// and of its first and last words. The last word may reach beyond the object, but not beyond the memory it was given.
 pub(super) fn digest<M: Memory>(memory: &M, layout: &Layout, object: Addr, first: u16) -> Result<u64, Miss> {
-    pub(super) const HEAD: u64 = 4;
-    const TAIL: u64 = 3;
+    const FIRST: u64 = 4;
+    const LAST: u64 = 3;
     let start = layout.bytes.size.of(object);
     let length = memory.word::<u64>(start)?.min(MAX_LINE_TABLE as u64);
     let head = first.saturating_sub(layout.bytes.size.offset());
     let words = (u64::from(head) + length).div_ceil(8);
-    let head = 0..words.min(HEAD);
-    let tail = words.saturating_sub(TAIL).max(head.end)..words;
+    let head = 0..words.min(FIRST);
+    let tail = words.saturating_sub(LAST).max(head.end)..words;
     let mut digest = length;
     for word in head.chain(tail) {
         digest = hash_words(&[digest, memory.word(start.plus(8 * word))?]);
