@@ -8,8 +8,7 @@ use crate::dump::Style;
 use crate::error::Error;
 use crate::profile::Profile;
 use crate::python::threads::Which;
-use crate::report::chrome::Chrome;
-use crate::report::timeline::Timeline;
+use crate::report::timeline::{self, Timeline};
 use crate::report::{self, Facts, Format, Sink};
 use crate::sampler::Choice;
 use crate::session::Session;
@@ -59,7 +58,7 @@ struct Work<'a, 'b> {
     family: Family<'b>,
     /// Where a command writes to.
     early: Option<File>,
-    chrome: Option<Chrome>,
+    timeline: timeline::Storage,
     profile: Profile,
     /// Since sampling has begun.
     sampling: Option<Sampling>,
@@ -87,12 +86,12 @@ fn observe<'a>(process: &Process, options: &Options<'a>) -> Result<i32, Error<'a
     let alone = !options.children && options.action == Action::Sample;
     let session = Session::new(pid, ours, alone, storage.images(), signals);
     let mut profile = storage.profile();
-    let chrome = Some(storage.chrome());
+    let timeline = storage.timeline();
     if options.format() != Format::Folded {
         report::reserve(&mut profile);
     }
     let family = Family::new(session, storage, options, choice(options), processes, samplers);
-    let mut work = Work { process, options, family, early, chrome, profile, sampling: None };
+    let mut work = Work { process, options, family, early, timeline, profile, sampling: None };
     let status = watch::over(stack, &mut work, Work::go, Work::hung)?;
     work.write()?;
     Ok(if ours { work.family.exit_status() } else { status })
@@ -123,8 +122,8 @@ impl<'a, 'b> Work<'a, 'b> {
             return finish(options, &mut out).map(|()| 0);
         }
         let (epoch, started) = (clock::wall(), clock::now());
-        let chrome = self.chrome.take().unwrap_or_else(|| Chrome::new(&mut [], &mut []));
-        let timeline = Timeline::new(options.format(), options.lines, chrome, started, epoch);
+        let storage = core::mem::take(&mut self.timeline);
+        let timeline = Timeline::new(options.format(), options.lines, storage, started, epoch);
         let Sampling { out, timeline, .. } = self.sampling.insert(Sampling { out, timeline, epoch, started });
         if options.duration != Some(0) {
             sys::precise_sleep();

@@ -6,7 +6,7 @@ use crate::paged::BLOCKS;
 use crate::prefetch::{self, Prefetch};
 use crate::profile::{self, Profile};
 use crate::python::code::{self, Codes};
-use crate::report::chrome::Chrome;
+use crate::report::timeline;
 use crate::sampler::{self, Choice, Sampler};
 use crate::sys::region::Arena;
 use crate::sys::remote::Remote;
@@ -95,9 +95,10 @@ impl Storage {
         (List::new(self.arena.region(processes)), samplers)
     }
 
-    /// Threads that can be in the middle of a call at the same time.
-    pub fn chrome(&mut self) -> Chrome {
-        Chrome::new(self.arena.region(THREADS), self.arena.region(DEPTH + ROOTS))
+    /// What a profile takes that is written while samples are taken.
+    pub fn timeline(&mut self) -> timeline::Storage {
+        let arena = &mut self.arena;
+        timeline::Storage { lanes: arena.region(THREADS), path: arena.region(DEPTH + ROOTS) }
     }
 
     /// The images of the target.
@@ -173,7 +174,7 @@ mod tests {
         let remote = Remote::new(rustix::process::getpid(), Way::Readv);
         storage.stack();
         storage.images();
-        storage.chrome();
+        storage.timeline();
         storage.profile();
         storage.processes(true);
         storage.prefetch(remote, 0);

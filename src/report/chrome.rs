@@ -46,24 +46,17 @@ const ROOTS: u32 = 2;
 /// The threads that are in the middle of a call.
 pub struct Chrome {
     lanes: List<Lane>,
-    /// Nodes of a stack.
-    path: &'static mut [u32],
     is_begun: bool,
 }
 
 impl Chrome {
-    /// None yet, and room for as many as there are `lanes`, and for stacks as long as `path`.
-    pub fn new(lanes: &'static mut [Lane], path: &'static mut [u32]) -> Chrome {
-        Chrome { lanes: List::new(lanes), path, is_begun: false }
+    /// None yet, and room for as many as there are `lanes`.
+    pub fn new(lanes: &'static mut [Lane]) -> Chrome {
+        Chrome { lanes: List::new(lanes), is_begun: false }
     }
 
-    /// Room for the nodes of a stack.
-    pub fn path(&mut self) -> &mut [u32] {
-        self.path
-    }
-
-    /// Writes what begins and what ends with this sample.
-    pub fn put(&mut self, profile: &Profile, moment: &Moment<'_>, out: &mut dyn Sink) {
+    /// Writes what begins and what ends with this sample. `path`: room for the nodes of a stack.
+    pub fn put(&mut self, profile: &Profile, moment: &Moment<'_>, path: &mut [u32], out: &mut dyn Sink) {
         let process = moment.process.function;
         for &node in moment.nodes {
             let thread = profile.node(profile.ancestor(node, ROOTS)).frame.function;
@@ -75,7 +68,7 @@ impl Chrome {
             if let Some(lane) = self.lanes.get_mut(id) {
                 let last = core::mem::replace(&mut lane.node, node);
                 lane.seen = true;
-                self.change(profile, last, node, moment.time, out);
+                self.change(profile, [last, node], moment.time, path, out);
             }
         }
         self.end(profile, Some(process), moment.time, out);
@@ -90,14 +83,21 @@ impl Chrome {
             if is_seen || process.is_some_and(|process| process != lane.process) {
                 id += 1;
             } else {
-                self.change(profile, node, ROOT, time, out);
+                self.change(profile, [node, ROOT], time, &mut [], out);
                 self.lanes.swap_remove(id);
             }
         }
     }
 
     /// Writes what ends and begins between the stacks of two nodes of a thread; the root has none.
-    fn change(&mut self, profile: &Profile, from: u32, to: u32, time: u64, out: &mut dyn Sink) {
+    fn change(
+        &mut self,
+        profile: &Profile,
+        [from, to]: [u32; 2],
+        time: u64,
+        path: &mut [u32],
+        out: &mut dyn Sink,
+    ) {
         let common = common(profile, from, to);
         let roots = roots(profile, if to == ROOT { from } else { to });
         let mut ended = from;
@@ -105,11 +105,9 @@ impl Chrome {
             self.put_event(profile, b"E", roots, ended, time, out);
             ended = profile.node(ended).parent;
         }
-        let path = core::mem::take(&mut self.path);
         for &begun in profile.path(to, path).iter().skip(common as usize) {
             self.put_event(profile, b"B", roots, begun, time, out);
         }
-        self.path = path;
     }
 
     fn put_event(

@@ -1,7 +1,6 @@
 //! Each format of one small profile: what the comments of the modules show, and that all agree.
 
-use super::chrome::Chrome;
-use super::timeline::Timeline;
+use super::timeline::{Storage, Timeline};
 use super::*;
 use crate::profile::{Frame, PROCESS, THREAD};
 use crate::testing::{profile_storage, zeroed};
@@ -173,8 +172,13 @@ fn where_the_tree_is_full_there_is_room_for_what_was_counted_beside_it() {
 
 /// What is written of samples 1 ms apart, each of these stacks of one thread.
 fn over_time(format: Format, stacks: &[Option<&[Frame]>], profile: &mut Profile) -> String {
-    let mut timeline =
-        Timeline::new(format, true, Chrome::new(zeroed(16), zeroed(16)), 5_000_000_000, FACTS.started);
+    let mut timeline = Timeline::new(
+        format,
+        true,
+        Storage { lanes: zeroed(16), path: zeroed(16) },
+        5_000_000_000,
+        FACTS.started,
+    );
     let process = profile.titled(b"pid 71 python3 app.py", PROCESS);
     let mut bytes = Vec::new();
     for (i, stack) in stacks.iter().enumerate() {

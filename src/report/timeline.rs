@@ -1,7 +1,7 @@
 //! Formats that are written while samples are taken: what was seen at each moment goes out at once, so that a run of any
 //! length needs no more memory than a short one.
 
-use super::chrome::Chrome;
+use super::chrome::{Chrome, Lane};
 use super::{Format, Sink, flamechart};
 use crate::profile::{Counts, Frame, Profile};
 
@@ -21,6 +21,15 @@ pub struct Moment<'a> {
     pub failed: u64,
 }
 
+/// The fixed storage of a [`Timeline`].
+#[derive(Default)]
+pub struct Storage {
+    /// Threads that can be in the middle of a call at the same time.
+    pub lanes: &'static mut [Lane],
+    /// Nodes of a stack.
+    pub path: &'static mut [u32],
+}
+
 /// A profile that is written as it grows, or none.
 pub struct Timeline {
     format: Format,
@@ -29,15 +38,18 @@ pub struct Timeline {
     offset: u64,
     start: u64,
     chrome: Chrome,
+    /// Room for the nodes of a stack.
+    path: &'static mut [u32],
     before: Counts,
 }
 
 impl Timeline {
     /// For a profile in `format`. `now` is the time on the clock of the samples, `epoch` the nanoseconds since 1970.
     #[inline(never)] // so that its caller has a small frame
-    pub fn new(format: Format, lines: bool, chrome: Chrome, now: u64, epoch: u64) -> Timeline {
-        let before = Counts::default();
-        Timeline { format, lines, offset: epoch.wrapping_sub(now), start: now, chrome, before }
+    pub fn new(format: Format, lines: bool, storage: Storage, now: u64, epoch: u64) -> Timeline {
+        let Storage { lanes, path } = storage;
+        let (chrome, before) = (Chrome::new(lanes), Counts::default());
+        Timeline { format, lines, offset: epoch.wrapping_sub(now), start: now, chrome, path, before }
     }
 
     /// Whether there is anything to do for each sample.
@@ -58,8 +70,8 @@ impl Timeline {
             failed: profile.counts.failed.saturating_sub(failed),
         };
         match self.format {
-            Format::Chrome => self.chrome.put(profile, &moment, out),
-            _ => flamechart::put(profile, &moment, self.chrome.path(), self.lines, out),
+            Format::Chrome => self.chrome.put(profile, &moment, self.path, out),
+            _ => flamechart::put(profile, &moment, self.path, self.lines, out),
         }
     }
 

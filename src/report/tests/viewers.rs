@@ -157,7 +157,7 @@ fn make(format: Format) -> (Vec<u8>, String, u64) {
     let total: u64 = stacks.iter().map(|(_, count)| count).sum();
     let mut bytes = Vec::new();
     if format.is_timed() {
-        let mut timeline = Timeline::new(format, true, Chrome::new(zeroed(16), zeroed(64)), 0, 0);
+        let mut timeline = Timeline::new(format, true, Storage { lanes: zeroed(16), path: zeroed(64) }, 0, 0);
         let mut now = 0;
         for (stack, count) in &stacks {
             let node = profile.count(stack.iter().copied(), *count).unwrap();
