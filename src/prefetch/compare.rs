@@ -15,6 +15,17 @@ pub(super) struct Near {
     copies: (u32, u32),
 }
 
+impl Near {
+    /// Whether it holds these bytes of page `number` as `sight` needs them.
+    #[inline(always)] // for every frame
+    fn has(&self, sight: Sight, number: u64, (from, to): (usize, usize)) -> bool {
+        self.number == number
+            && self.part == sight.part()
+            && self.have.0 as usize <= from
+            && to <= self.have.1.into()
+    }
+}
+
 pub(super) const NOWHERE: Near = Near { number: u64::MAX, part: Part::Root, have: (0, 0), copies: (0, 0) };
 
 impl<M: Gather> Prefetch<M> {
@@ -26,7 +37,7 @@ impl<M: Gather> Prefetch<M> {
 
     /// Several words of the struct at `base`, 0 for those that are not used. `moving`: those that may move need not hold
     /// still.
-    #[inline]
+    #[inline(always)] // so that each word is used from where it was put: a copy of all would wait for that
     pub fn words<const N: usize>(
         &self,
         sight: Sight,
@@ -34,18 +45,34 @@ impl<M: Gather> Prefetch<M> {
         items: &Items<N>,
         moving: bool,
     ) -> Result<[u64; N], Miss> {
+        let mut words = [0; N];
+        self.fill(sight, base, items, moving, &mut words)?;
+        Ok(words)
+    }
+
+    fn fill<const N: usize>(
+        &self,
+        sight: Sight,
+        base: Addr,
+        items: &Items<N>,
+        moving: bool,
+        words: &mut [u64; N],
+    ) -> Result<(), Miss> {
         let &Items { low, high, .. } = items;
         let at = base.plus(low.into());
         let (number, offset) = (at.0 / PAGE, (at.0 % PAGE) as usize);
         let end = offset + (high - low) as usize;
-        let mut words = [0; N];
         if end > PAGE as usize {
-            self.words_apart(sight, base, items.all(), moving, &mut words)?;
-            return Ok(words);
+            return self.words_apart(sight, base, items.all(), moving, words);
         }
         let state = &mut *self.state.borrow_mut();
-        let Some((before, after)) = self.place(state, sight, number, (offset, end))? else {
-            return self.words_alone(base, items);
+        let near = self.near.get();
+        let (before, after) = if near.has(sight, number, (offset, end)) {
+            near.copies
+        } else if let Some(copies) = self.place(state, sight, number, (offset, end))? {
+            copies
+        } else {
+            return self.words_alone(base, items.all(), words);
         };
         let (first, place) = ((offset as u32).wrapping_sub(low), after.wrapping_add(offset as u32));
         let (before, after) = (before.wrapping_add(first), after.wrapping_add(first));
@@ -69,7 +96,7 @@ impl<M: Gather> Prefetch<M> {
             self.late.set(true);
             state.plan.reorder();
         }
-        Ok(words)
+        Ok(())
     }
 
     /// Whether a frame that was copied on the wrong side of the innermost one has the same `bytes` in the third copy of its
@@ -92,22 +119,13 @@ impl<M: Gather> Prefetch<M> {
         state: &mut State,
         sight: Sight,
         number: u64,
-        (from, to): (usize, usize),
+        bytes: (usize, usize),
     ) -> Result<Option<(u32, u32)>, Miss> {
-        let near = self.near.get();
-        let part = sight.part();
-        if near.number == number
-            && near.part == part
-            && near.have.0 as usize <= from
-            && to <= near.have.1.into()
-        {
-            return Ok(Some(near.copies));
-        }
-        let index = self.locate(state, sight, number, (from, to))?;
+        let index = self.locate(state, sight, number, bytes)?;
         let Some(page) = index.and_then(|index| state.plan.page(index)) else { return Ok(None) };
         let copies = self.copies(sight, page)?;
         if matches!(sight, Sight::Still(_) | Sight::Deep) {
-            self.near.set(Near { number, part, have: page.settled(), copies });
+            self.near.set(Near { number, part: sight.part(), have: page.settled(), copies });
         }
         Ok(Some(copies))
     }
@@ -136,12 +154,11 @@ impl<M: Gather> Prefetch<M> {
 
     /// Words for which there is no room in the plan or in the buffer.
     #[cold]
-    fn words_alone<const N: usize>(&self, base: Addr, items: &Items<N>) -> Result<[u64; N], Miss> {
-        let mut words = [0; N];
-        for (value, item) in words.iter_mut().zip(items.all()) {
+    fn words_alone(&self, base: Addr, items: &[Item], words: &mut [u64]) -> Result<(), Miss> {
+        for (value, item) in words.iter_mut().zip(items) {
             *value = self.target.raw(base.plus(item.offset.into()), item.size as usize)?;
         }
-        Ok(words)
+        Ok(())
     }
 
     /// The same for a struct that lies on two pages.
