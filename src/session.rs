@@ -127,14 +127,21 @@ impl Session {
                     }
                 }
                 Some(_) => self.asked_to_end = true,
-                None if slice == deadline && now < self.look => return self.asked_to_end,
+                None if slice == deadline => {
+                    return self.asked_to_end || now >= self.look && self.look_again(now, samplers);
+                }
                 None => {}
             }
-            self.look = now + REUSE;
-            if self.asked_to_end || self.has_ended(samplers) {
+            if self.asked_to_end || self.look_again(now, samplers) {
                 return true;
             }
         }
+    }
+
+    /// Whether the process has ended, which is not asked again for a while.
+    fn look_again(&mut self, now: Nanos, samplers: &[Option<&mut Sampler>]) -> bool {
+        self.look = now + REUSE;
+        self.has_ended(samplers)
     }
 
     /// Whether the process has ended. One that we started is collected then.
