@@ -109,6 +109,8 @@ pub struct Sampler {
     patience: u32,
     /// The interpreter, if there is but one.
     only: Option<Only>,
+    /// Threads of the sample that there is still to look at, with the one that is looked at.
+    left: usize,
     /// The only thread of the last fetch; none: it was of all.
     fetched: Option<Addr>,
     /// The threads that can have run while the last fetch read, where that was asked for.
@@ -199,6 +201,7 @@ impl Sampler {
             fruitless: 0,
             patience: FRUITLESS,
             only: None,
+            left: 0,
             fetched: None,
             runners: None,
             belief: Belief::new(storage.unsettled, choice.at_once),

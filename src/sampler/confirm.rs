@@ -19,7 +19,7 @@ impl Sampler {
         let (most, calls) = (if may_stop { TRIES } else { TRIES_NONBLOCKING }, calls_of(self.seen.items()));
         let (mut tries, mut learning) = (1, 0);
         while tries < most {
-            if !self.fetch(thread) {
+            if !self.fetch_again(thread) {
                 return false;
             }
             match self.look(profile, thread, false) {

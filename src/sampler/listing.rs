@@ -12,6 +12,8 @@ use crate::target;
 
 /// Threads that are cheaper to read all at once than one by one.
 const MANY: usize = 8;
+/// Threads that are cheaper to read at once than one now and the others in a second call.
+const FEW: usize = 3;
 
 impl Sampler {
     /// Looks at every thread chosen and calls `visit` with its number and whether [`frames`](Self::frames) is its
@@ -46,20 +48,28 @@ impl Sampler {
         for index in 0..self.threads.len() {
             let Some(&thread) = self.threads.get(index as u32) else { break };
             late |= index % 16 == 15 && clock::now() > until;
-            let left = self.threads.len() - index;
-            let proven = !late && (slow || self.have(thread, left)) && self.stack_of(profile, thread);
+            self.left = self.threads.len() - index;
+            let proven = !late && (slow || self.have(thread)) && self.stack_of(profile, thread);
             visit(self, profile, index, proven);
         }
     }
 
     /// Sees to it that `thread` is in what was fetched last, if that was another one alone; with all others, where many are
-    /// `left`.
-    fn have(&mut self, thread: Thread, left: usize) -> bool {
+    /// left.
+    fn have(&mut self, thread: Thread) -> bool {
         match self.fetched {
             Some(state) if state != thread.state => {
-                self.fetch_of((left < MANY).then_some(thread.state), !self.belief.on)
+                self.fetch_of((self.left < MANY).then_some(thread.state), !self.belief.on)
             }
             _ => true,
+        }
+    }
+
+    /// Reads `thread` anew; with the others where few are left, which would have to be read anew after it.
+    pub(super) fn fetch_again(&mut self, thread: Thread) -> bool {
+        match self.left {
+            2..=FEW => self.fetch_of(None, !self.belief.on),
+            _ => self.fetch(thread),
         }
     }
 
