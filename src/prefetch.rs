@@ -46,6 +46,8 @@ pub const PAGE: u64 = 4096;
 /// Frames from the innermost one that have to be seen twice. To change an older one so many returns and as many
 /// calls would have to happen while one call reads, and each takes 50 ns at least.
 pub const STILL_FRAMES: usize = 16;
+/// Frames of a shallow look.
+pub const SHALLOW: usize = 8;
 /// Ranges that become unreadable, one after the other, before a fetch gives up.
 const MAX_FAULTS: usize = 16;
 
@@ -131,6 +133,16 @@ impl<M: Gather> Prefetch<M> {
     /// Whether there is a second moment: for a target that often moves.
     pub fn set_second(&self, second: bool) {
         self.state.borrow_mut().plan.set_second(second);
+    }
+
+    /// Whether only the innermost [`SHALLOW`] frames are fetched, and a walk ends with them.
+    pub fn set_shallow(&self, shallow: bool) {
+        self.state.borrow_mut().plan.set_shallow(shallow);
+    }
+
+    /// Whether it does.
+    pub fn is_shallow(&self) -> bool {
+        self.state.borrow().plan.shallow
     }
 
     /// Begins a new sample: what was not asked for lately will no longer be fetched.

@@ -45,6 +45,8 @@ pub struct Plan {
     pub(super) room: u16,
     /// There is a second moment, so frames are read a third time.
     pub(super) second: bool,
+    /// Only the innermost frames are fetched.
+    pub(super) shallow: bool,
 }
 
 impl Plan {
@@ -65,12 +67,18 @@ impl Plan {
             sample: 1,
             room,
             second: true,
+            shallow: false,
         }
     }
 
     pub(super) fn set_second(&mut self, second: bool) {
         self.stale |= second != self.second;
         self.second = second;
+    }
+
+    pub(super) fn set_shallow(&mut self, shallow: bool) {
+        self.stale |= shallow != self.shallow;
+        self.shallow = shallow;
     }
 
     pub(super) fn has_second(&self) -> bool {

@@ -3,9 +3,9 @@
 //! A run of neighbouring pages is one range. Runs of frames are ordered by depth, so that the innermost frame lies next
 //! to the moment in every copy.
 
-use super::PAGE;
 use super::page::{NO_COPY, Page, Part};
 use super::plan::{LAST, PROOFS, Plan, ROOTS};
+use super::{PAGE, SHALLOW};
 use crate::memory::Span;
 
 /// Runs of pages of one thread's frames that are put in order; more than the frames that must hold still. Of a program
@@ -18,6 +18,11 @@ struct Run {
     first: usize,
     end: usize,
     depth: u8,
+}
+
+/// Whether pages that hold frames from `depth` on are not of a shallow look.
+fn is_below(depth: u8, part: Part) -> bool {
+    part == Part::Deep || part == Part::Still && usize::from(depth) >= SHALLOW
 }
 
 impl Plan {
@@ -134,7 +139,9 @@ impl Plan {
         let base = first.number * PAGE + u64::from(from);
         // The last page ends where addresses do, so its end is none.
         let len = (last.number - first.number) * PAGE + u64::from(last.wanted.1) - u64::from(from);
-        let fits = u64::from(self.total) + len <= u64::from(self.limit) && self.span_count < self.spans.len();
+        let fits = u64::from(self.total) + len <= u64::from(self.limit)
+            && self.span_count < self.spans.len()
+            && !(self.shallow && is_below(run.depth, first.part));
         let count = pages.len();
         for (i, page) in pages.iter_mut().enumerate() {
             let low = if i == 0 { page.wanted.0 } else { 0 };

@@ -6,7 +6,7 @@
 
 use super::layout::{Copies, CurrentFrame, Frame, Layout, Position};
 use crate::memory::{Addr, Gather, Memory, Miss, Word};
-use crate::prefetch::{Item, Items, Prefetch, STILL_FRAMES, Sight};
+use crate::prefetch::{Item, Items, Prefetch, SHALLOW, STILL_FRAMES, Sight};
 use crate::table::List;
 
 /// A frame as it was found.
@@ -23,7 +23,7 @@ pub struct Seen {
 pub enum End {
     /// At the outermost frame.
     Whole,
-    /// At the end of the storage for frames.
+    /// At the end of the storage for frames, or before those that are left out.
     Cut,
 }
 
@@ -40,9 +40,13 @@ pub fn walk<M: Gather>(
     let head = Head::of(&layout.frame);
     let mut next = innermost(prefetch, layout, (thread, moves))?;
     let mut depth = 0;
+    let most = if prefetch.is_shallow() { SHALLOW } else { MAX_STEPS };
     // The last frame, if it is a shim.
     let mut shim = None;
     while let Some(frame) = next {
+        if depth == most {
+            return if most == MAX_STEPS { Err(Miss::Endless) } else { Ok(End::Cut) };
+        }
         let sight = if moves && depth <= STILL_FRAMES { Sight::Still(depth as u8) } else { Sight::Deep };
         let step = read_frame(prefetch, layout, &head, frame, sight)?;
         // The oldest frame that is seen twice is on the other side of the line as well: what is below it held still
@@ -59,10 +63,6 @@ pub fn walk<M: Gather>(
         }
         next = step.previous;
         depth += 1;
-        // Shims take no place in `frames`, so the storage alone does not bound the walk.
-        if depth > MAX_STEPS {
-            return Err(Miss::Endless);
-        }
     }
     // Where C code enters Python through a shim, one is the outermost frame. A generator that is just being left has
     // lost its caller already while it still is the innermost frame (3.12 shows that even to a stop). And what is left of a
@@ -75,7 +75,8 @@ pub fn walk<M: Gather>(
     if is_whole { Ok(End::Whole) } else { Err(Miss::Moved) }
 }
 
-/// Frames of a stack, the ones to skip included: more than the storage for frames holds.
+/// Frames of a stack, the ones to skip included: more than the storage for frames holds. Shims take no place in that, so it
+/// alone does not bound the walk.
 const MAX_STEPS: usize = 1 << 16;
 
 fn innermost<M: Gather>(

@@ -3,7 +3,9 @@
 use super::Sampler;
 use super::look::{Look, calls_of};
 use crate::memory::Miss;
+use crate::prefetch::SHALLOW;
 use crate::profile::Profile;
+use crate::python::frames::Seen;
 use crate::python::threads::Thread;
 
 /// Looks at one thread before it is stopped, or given up.
@@ -12,6 +14,8 @@ pub(super) const TRIES: u32 = 4;
 const TRIES_NONBLOCKING: u32 = 8;
 /// Looks of one sample that may have to learn something although they show the same calls.
 const LEARNING: u32 = 16;
+/// Frames that a shallow look finds at least: every other one can be a shim.
+const TOP: usize = SHALLOW / 2;
 
 impl Sampler {
     /// Looks until a look is proven, or there were too many.
@@ -37,8 +41,24 @@ impl Sampler {
     /// Whether further looks show the same frames as the last one, so that the new calls in it can be believed. They are of
     /// the frames alone: names and lines are those of the last look.
     pub(super) fn confirm(&mut self, thread: Thread) -> bool {
-        let calls = calls_of(self.seen.items());
-        let Some(mut looks) = self.confirm_root(thread, calls) else { return false };
+        let seen = self.seen.items();
+        // To look at all of a deep stack takes longer than some functions; who calls the first new one has to be among what
+        // is looked at.
+        let shallow = seen.len() > SHALLOW && seen.len() - self.known < TOP;
+        let most = if shallow { TOP } else { usize::MAX };
+        let (calls, calls_of_top) = (calls_of(seen), calls_of(top(seen, most)));
+        let Some(looks) = self.confirm_root(thread, calls) else { return false };
+        self.prefetch.set_shallow(shallow);
+        let confirmed = self.confirm_calls(thread, (calls_of_top, most), looks);
+        self.prefetch.set_shallow(false);
+        if confirmed {
+            self.learn_calls();
+        }
+        confirmed
+    }
+
+    /// Whether further looks show these `calls` among the innermost so many frames, as `looks` have done.
+    fn confirm_calls(&mut self, thread: Thread, (calls, most): (u64, usize), mut looks: u32) -> bool {
         let (mut learning, mut moved) = (0, 0);
         while looks < self.history.confirming() {
             if !self.fetch_frames(thread) {
@@ -47,13 +67,12 @@ impl Sampler {
             match self.walk(thread, false) {
                 // That says nothing, as long as it is not the rule.
                 Err(Miss::Moved) if moved < looks => moved += 1,
-                Ok(_) if calls_of(self.seen.items()) != calls => return false,
+                Ok(_) if calls_of(top(self.seen.items(), most)) != calls => return false,
                 Ok(_) if !self.prefetch.was_late() => looks += 1,
                 Ok(_) if learning < LEARNING => learning += 1,
                 _ => return false,
             }
         }
-        self.learn_calls();
         true
     }
 
@@ -101,4 +120,9 @@ impl Sampler {
             caller = Some(&step.found);
         }
     }
+}
+
+/// The innermost frames of a stack, at most so many.
+fn top(seen: &[Seen], most: usize) -> &[Seen] {
+    seen.get(..most).unwrap_or(seen)
 }

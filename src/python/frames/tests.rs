@@ -92,6 +92,31 @@ fn stacks_of_every_layout_and_depth() {
 }
 
 #[test]
+fn a_shallow_look_is_of_the_innermost_frames_and_reads_no_others() {
+    for (name, layout) in kinds() {
+        for (depth, apart) in [(SHALLOW, 2), (20, 1), (100, 2), (300, usize::MAX)] {
+            let stack = stack(depth, apart);
+            let target = Target::new();
+            target.apply(&layout.stack(THREAD, &stack));
+            let mut walker = Walker::new(&target, layout, 2000, 1 << 10);
+            (0..2).for_each(|_| assert_eq!(walker.look(), Ok(seen(&stack)), "{name}"));
+            let bytes = |target: &Target| target.last_call().iter().map(|span| span.len).sum::<u64>();
+            let (all, reads) = (bytes(&target), target.reads());
+            for _ in 0..2 {
+                walker.prefetch.set_shallow(true);
+                let found = walker.look().unwrap();
+                assert_eq!(found[..SHALLOW], seen(&stack)[..SHALLOW], "{name} {depth} {apart}");
+                assert!(found.len() == SHALLOW && !walker.was_late(), "{name} {depth} {apart}");
+                assert!(depth == SHALLOW || bytes(&target) < all, "{name} {depth} {apart}");
+                walker.prefetch.set_shallow(false);
+                assert_eq!(walker.look(), Ok(seen(&stack)), "{name} {depth} {apart}");
+                assert_eq!((walker.was_late(), target.reads()), (false, reads), "{name} {depth} {apart}");
+            }
+        }
+    }
+}
+
+#[test]
 fn what_stands_between_c_and_python_is_skipped() {
     for (name, layout) in kinds().into_iter().filter(|(_, layout)| layout.frame.owner.is_some()) {
         for shims in
