@@ -95,6 +95,18 @@ fn innermost<M: Gather>(
     }
 }
 
+/// What the innermost frame seems to run, just after the moment: proven by nothing.
+#[cold]
+pub fn seeming<M: Gather>(
+    prefetch: &Prefetch<M>,
+    layout: &Layout,
+    thread: (Addr, bool),
+) -> Result<Addr, Miss> {
+    let frame = innermost(prefetch, layout, thread)?.ok_or(Miss::Nonsense)?;
+    let code = prefetch.with(Sight::Glimpse).load(frame, layout.frame.code)?;
+    Ok(Addr(code & !u64::from(layout.frame.tag_mask)))
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Step {
     seen: Option<Seen>,

@@ -67,7 +67,9 @@ impl Sampler {
             walk = frames::walk(&self.prefetch, layout, (thread.state, moves), &mut self.seen);
             if moment == Moment::First {
                 self.torn = walk == Err(Miss::Moved);
-                self.seemed = self.seen.get(0).map_or(Addr(0), |seen| seen.code);
+                let seemed = self.seen.get(0).map(|seen| seen.code);
+                let or = || frames::seeming(&self.prefetch, layout, (thread.state, moves)).ok();
+                self.seemed = seemed.or_else(or).unwrap_or_default();
                 if thread.running && !stopped {
                     self.history.note_moment(self.torn);
                 }
