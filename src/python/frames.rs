@@ -38,7 +38,9 @@ pub fn walk<M: Gather>(
 ) -> Result<End, Miss> {
     frames.truncate(0);
     let head = Head::of(&layout.frame);
-    let mut next = innermost(prefetch, layout, (thread, moves))?;
+    // Still, or the pointer could be read from a _PyCFrame that is no longer the current one.
+    let sight = if moves { Sight::Still(0) } else { Sight::Deep };
+    let mut next = innermost(prefetch, layout, thread, sight)?;
     let mut depth = 0;
     let most = if prefetch.is_shallow() { SHALLOW } else { MAX_STEPS };
     // The last frame, if it is a shim.
@@ -82,13 +84,12 @@ const MAX_STEPS: usize = 1 << 16;
 fn innermost<M: Gather>(
     prefetch: &Prefetch<M>,
     layout: &Layout,
-    (thread, moves): (Addr, bool),
+    thread: Addr,
+    sight: Sight,
 ) -> Result<Option<Addr>, Miss> {
     match layout.current_frame {
         CurrentFrame::InThread(field) => prefetch.with(Sight::Once).load(thread, field),
         CurrentFrame::InCFrame { cframe, current } => {
-            // Still, or the pointer could be read from a _PyCFrame that is no longer the current one.
-            let sight = if moves { Sight::Still(0) } else { Sight::Deep };
             let cframe = prefetch.with(sight).load(thread, cframe)?;
             prefetch.with(Sight::Once).load(cframe, current)
         }
@@ -97,12 +98,8 @@ fn innermost<M: Gather>(
 
 /// What the innermost frame seems to run, just after the moment: proven by nothing.
 #[cold]
-pub fn seeming<M: Gather>(
-    prefetch: &Prefetch<M>,
-    layout: &Layout,
-    thread: (Addr, bool),
-) -> Result<Addr, Miss> {
-    let frame = innermost(prefetch, layout, thread)?.ok_or(Miss::Nonsense)?;
+pub fn seeming<M: Gather>(prefetch: &Prefetch<M>, layout: &Layout, thread: Addr) -> Result<Addr, Miss> {
+    let frame = innermost(prefetch, layout, thread, Sight::Glimpse)?.ok_or(Miss::Nonsense)?;
     let code = prefetch.with(Sight::Glimpse).load(frame, layout.frame.code)?;
     Ok(Addr(code & !u64::from(layout.frame.tag_mask)))
 }

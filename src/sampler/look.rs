@@ -68,7 +68,7 @@ impl Sampler {
             if moment == Moment::First {
                 self.torn = walk == Err(Miss::Moved);
                 let seemed = self.seen.get(0).map(|seen| seen.code);
-                let or = || frames::seeming(&self.prefetch, layout, (thread.state, moves)).ok();
+                let or = || frames::seeming(&self.prefetch, layout, thread.state).ok();
                 self.seemed = seemed.or_else(or).unwrap_or_default();
                 if thread.running && !stopped {
                     self.history.note_moment(self.torn);
