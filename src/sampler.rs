@@ -70,54 +70,55 @@ pub struct Choice {
 }
 
 /// Samples one process.
+#[repr(C)] // what is used most first: a field in the first 128 bytes takes shorter instructions
 pub struct Sampler {
-    pid: Pid,
-    /// Where there are several processes: what stands below all stacks of this one.
-    root: Option<Frame>,
-    interpreter: Interpreter,
-    choice: Choice,
-    prefetch: Prefetch<Remote>,
-    codes: Codes,
-    threads: List<Thread>,
     /// What the last walk found, the innermost frame first.
     seen: List<Seen>,
     /// The last stack with its names, from the root.
     path: List<Step>,
+    threads: List<Thread>,
     /// So many of its steps are reached by calls that are known, and of so many the code objects are believed.
     known: usize,
     trusted: usize,
     /// It begins with frames that are not the root's, since it did not fit.
     cut: bool,
-    history: History,
-    stopper: Stopper,
     /// The last look showed a call or a code object that was never seen before, believed or not.
     strange: bool,
     /// Something changed at its first moment.
     torn: bool,
     /// The code object in which it seemed to be at that; 0: none was seen.
     seemed: Addr,
+    pid: Pid,
     /// The thread that was in a system call when it was stopped last.
     called: Option<Pid>,
     /// How often what was there before a stop in a system call was not proven lately, of `history::ALL`.
     unseen: u32,
-    steady: Steady,
-    /// The last `pthread_t` that the kernel's thread id was looked up for.
-    native: Option<(u64, Pid)>,
-    tids: Tids,
     /// Samples in a row that gave nothing but failures, and how many there may be.
     fruitless: u32,
     patience: u32,
-    /// The interpreter, if there is but one.
-    only: Option<Only>,
+    choice: Choice,
     /// Threads of the sample that there is still to look at, with the one that is looked at.
     left: usize,
     /// The only thread of the last fetch; none: it was of all.
     fetched: Option<Addr>,
+    /// Where there are several processes: what stands below all stacks of this one.
+    root: Option<Frame>,
+    /// The last `pthread_t` that the kernel's thread id was looked up for.
+    native: Option<(u64, Pid)>,
+    /// The interpreter, if there is but one.
+    only: Option<Only>,
     /// The threads that can have run while the last fetch read, where that was asked for.
     runners: Option<Runners>,
-    belief: Belief,
     /// The threads of which there was a stack, where they are kept apart.
     lanes: List<Lane>,
+    belief: Belief,
+    steady: Steady,
+    tids: Tids,
+    stopper: Stopper,
+    history: History,
+    prefetch: Prefetch<Remote>,
+    codes: Codes,
+    interpreter: Interpreter,
 }
 
 /// The fixed storage of a [`Sampler`].
