@@ -86,7 +86,7 @@ pub struct Sampler {
     strange: bool,
     /// Something changed at its first moment.
     torn: bool,
-    /// The code object in which it seemed to be at that; 0: none was seen.
+    /// The code object in which it seemed to be at that; 0: nothing says so.
     seemed: Addr,
     pid: Pid,
     /// The thread that was in a system call when it was stopped last.

@@ -67,9 +67,13 @@ impl Sampler {
             walk = frames::walk(&self.prefetch, layout, (thread.state, moves), &mut self.seen);
             if moment == Moment::First {
                 self.torn = walk == Err(Miss::Moved);
-                let seemed = self.seen.get(0).map(|seen| seen.code);
-                let or = || frames::seeming(&self.prefetch, layout, thread.state).ok();
-                self.seemed = seemed.or_else(or).unwrap_or_default();
+                self.seemed = match self.seen.get(0) {
+                    Some(seen) => seen.code,
+                    None if self.torn => {
+                        frames::seeming(&self.prefetch, layout, thread.state).unwrap_or_default()
+                    }
+                    None => Addr(0),
+                };
                 if thread.running && !stopped {
                     self.history.note_moment(self.torn);
                 }

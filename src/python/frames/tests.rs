@@ -116,6 +116,35 @@ fn a_shallow_look_is_of_the_innermost_frames_and_reads_no_others() {
     }
 }
 
+/// Another function is called in the place of the innermost frame while it is read.
+#[test]
+fn what_a_torn_look_seems_to_show_is_what_is_there_after_the_moment() {
+    for (name, layout) in kinds() {
+        let stack = stack(4, 1);
+        let (before, after) = (stack[3], link(stack[3].at, CODE + 0x9000, 0));
+        let target = Target::new();
+        let mut torn = 0;
+        for range in 0..12 {
+            target.apply(&layout.stack(THREAD, &stack));
+            let mut walker = Walker::new(&target, layout, 100, 64);
+            (0..2).for_each(|_| assert_eq!(walker.look(), Ok(seen(&stack)), "{name}"));
+            let change = Change::Write(layout.frame_object(&after, stack[2].at));
+            target.on(When::Range { call: target.calls(), range, byte: 0 }, change);
+            walker.prefetch.next_sample();
+            assert!(walker.prefetch.fetch(None, true));
+            walker.prefetch.enter(Addr(THREAD), Moment::First);
+            let moved = walker.walk() == Err(Miss::Moved) && walker.frames.is_empty();
+            if moved {
+                let seems = seeming(&walker.prefetch, &layout, Addr(THREAD));
+                assert_eq!(seems, Ok(after.seen.unwrap().code), "{name} {range}");
+            }
+            torn += usize::from(moved);
+            target.forget_script();
+        }
+        assert!(torn > 0 && before.at == after.at, "{name}");
+    }
+}
+
 #[test]
 fn what_stands_between_c_and_python_is_skipped() {
     for (name, layout) in kinds().into_iter().filter(|(_, layout)| layout.frame.owner.is_some()) {
