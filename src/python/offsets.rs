@@ -186,12 +186,7 @@ fn fill(layout: &mut Layout, shape: &Shape, offsets: &[u16; ENTRIES], free_threa
         code: Field::at(*executable),
         tag_mask: shape.tag_mask,
         previous: Field::at(*previous),
-        position: Position::Pointer {
-            instruction: Field::at(*instruction),
-            bytecode: *bytecode,
-            // Builds with a GIL have none.
-            copies: optional(*copies).zip(optional(*index)).map(|(array, index)| Copies { array, index }),
-        },
+        position: pointer(*instruction, *bytecode, (*copies, *index)),
         owner: Some(Owner { field: Field::at(*owner), shim: SHIM_OWNER }),
         base: optional(*base_frame),
         room: layout.frame.room,
@@ -209,9 +204,9 @@ fn fill(layout: &mut Layout, shape: &Shape, offsets: &[u16; ENTRIES], free_threa
     let compact = if *compact == 0 { ascii.checked_add(16)? } else { *compact };
     layout.strings = Strings::unicode(*length, *state, bits, [*ascii, compact]);
     layout.bytes = Bytes { size: Field::at(*bytes_size), first: *bytes_first };
-    // Given as offsets into the interpreter's own GIL; the pointer may lead to another interpreter's.
     layout.gil = Gil::PerInterpreter {
         gil: Field::at(*gil),
+        // Given as offsets into the interpreter's own GIL; the pointer may lead to another interpreter's.
         locked: Field::at(locked.checked_sub(*own_gil)?),
         holder: Field::at(holder.checked_sub(*own_gil)?),
         enabled: free_threaded.then_some(Field::at(*enabled)),
@@ -219,6 +214,13 @@ fn fill(layout: &mut Layout, shape: &Shape, offsets: &[u16; ENTRIES], free_threa
     layout.object_type = Field::at(*object_type);
     layout.type_name = Field::at(*type_name);
     Some(*interpreters)
+}
+
+/// A position in a bytecode, or in the copy of it that a frame runs: an array of them and its index, which builds with a
+/// GIL do not have.
+fn pointer(instruction: u16, bytecode: u16, (array, index): (u16, u16)) -> Position {
+    let copies = optional(array).zip(optional(index)).map(|(array, index)| Copies { array, index });
+    Position::Pointer { instruction: Field::at(instruction), bytecode, copies }
 }
 
 /// The field at an offset, unless that is 0: this version has no such entry.
