@@ -1,5 +1,5 @@
 //! Memory that keeps the pages it read last, so that a parser which asks for one word after the other costs one
-//! system call for several pages.
+//! system call a page.
 //!
 //! Owns some blocks of what lies below it. Only for what does not change while it is looked at (headers, symbol
 //! tables, files): a page stays as it was until [`Paged::forget`]. Refuses nothing: what does not fit in one block,
@@ -10,8 +10,9 @@ use core::cell::RefCell;
 
 /// Bytes of a page: the smallest unit that can be mapped. Larger pages of the kernel consist of whole ones of these.
 const PAGE: usize = 4096;
-/// What is read at once, where so much can be read: a header and its tables mostly are neighbours.
-pub type Block = [u8; 4 * PAGE];
+/// What is read at once. No more: who reads a page of a file that is not in memory waits for the file system, which may never
+/// answer, and the pages beside those that the process itself has used need not be in memory.
+pub type Block = [u8; PAGE];
 /// Blocks that are of use. A symbol lookup goes to and fro between five places: dynamic section, hash table, chains,
 /// symbols, names.
 pub const BLOCKS: usize = 5;
@@ -61,18 +62,14 @@ impl Kept<'_> {
         Some(())
     }
 
-    /// Reads the pages from that of `at` on, or that one alone: into which block.
+    /// Reads the page of `at`: into which block.
     fn read(&mut self, below: &impl Memory, at: u64) -> Option<usize> {
         let slot = self.next;
         let (kept, bytes) = (self.at.get_mut(slot)?, self.blocks.get_mut(slot)?);
         let first = at - at % PAGE as u64;
         *kept = (0, 0);
-        let mut have = bytes.len();
-        if below.read(Addr(first), bytes).is_err() {
-            have = PAGE;
-            below.read(Addr(first), bytes.first_chunk_mut::<PAGE>()?).ok()?;
-        }
-        *kept = (first, have);
+        below.read(Addr(first), bytes).ok()?;
+        *kept = (first, bytes.len());
         self.next = (slot + 1) % BLOCKS.min(self.blocks.len());
         Some(slot)
     }
@@ -97,11 +94,13 @@ mod tests {
     struct Counted<'a> {
         bytes: Bytes<'a>,
         reads: Cell<usize>,
+        bytes_read: Cell<usize>,
     }
 
     impl Memory for Counted<'_> {
         fn read(&self, at: Addr, into: &mut [u8]) -> Result<(), Miss> {
             self.reads.set(self.reads.get() + 1);
+            self.bytes_read.set(self.bytes_read.get() + into.len());
             self.bytes.read(at, into)
         }
     }
@@ -117,11 +116,12 @@ mod tests {
     }
 
     fn paged(bytes: &[u8]) -> Paged<'_, Counted<'_>> {
-        Paged::new(Counted { bytes: Bytes { base: Addr(BASE), bytes }, reads: Cell::new(0) }, zeroed(BLOCKS))
+        let bytes = Bytes { base: Addr(BASE), bytes };
+        Paged::new(Counted { bytes, reads: Cell::new(0), bytes_read: Cell::new(0) }, zeroed(BLOCKS))
     }
 
     #[test]
-    fn one_read_for_several_pages() {
+    fn one_read_for_a_page() {
         let content = content();
         let memory = paged(&content);
         for round in 0..2 {
@@ -149,7 +149,17 @@ mod tests {
     }
 
     #[test]
-    fn where_no_block_can_be_read_a_page_is() {
+    fn a_word_costs_its_page_and_no_other() {
+        let content = content();
+        let memory = paged(&content);
+        for at in [0, 4, PAGE - 4, 7 * PAGE + 8] {
+            assert_eq!(memory.word::<u32>(Addr(BASE + at as u64)), Ok(at as u32 / 4));
+        }
+        assert_eq!((memory.below.reads.get(), memory.below.bytes_read.get()), (2, 2 * PAGE));
+    }
+
+    #[test]
+    fn what_lies_in_no_whole_page_is_read_as_it_is_asked_for() {
         let content = content();
         let memory = paged(&content);
         let last = BASE + (SIZE / PAGE * PAGE) as u64;
@@ -157,7 +167,7 @@ mod tests {
             let page = last - PAGE as u64;
             assert_eq!(memory.word::<u32>(Addr(page)), Ok((page - BASE) as u32 / 4));
         }
-        assert_eq!(memory.below.reads.get(), 2);
+        assert_eq!(memory.below.reads.get(), 1);
         assert_eq!(memory.word::<u32>(Addr(last)), Ok((last - BASE) as u32 / 4));
         assert_eq!(memory.word::<u32>(Addr(last + PAGE as u64 / 2)), Err(Miss::Fault));
     }
