@@ -1,8 +1,8 @@
 //! Memory that keeps the pages it read last, so that a parser which asks for one word after the other costs one
 //! system call a page.
 //!
-//! Owns some blocks of what lies below it. Only for what does not change while it is looked at (headers, symbol
-//! tables, files): a page stays as it was until [`Paged::forget`]. Refuses nothing: what does not fit in one block,
+//! Owns some pages of what lies below it. Only for what does not change while it is looked at (headers, symbol
+//! tables, files): a page stays as it was until [`Paged::forget`]. Refuses nothing: what does not fit in one page,
 //! or lies in a page that cannot be read whole (the end of a file), is read from below as it was asked for.
 
 use crate::memory::{Addr, Memory, Miss};
@@ -24,8 +24,8 @@ pub struct Paged<'a, M> {
 }
 
 struct Kept<'a> {
-    /// Address of the first page of each block, and how many bytes of it there are: 0 where there is none.
-    at: [(u64, usize); BLOCKS],
+    /// Address of the page that is in each block.
+    at: [Option<u64>; BLOCKS],
     blocks: &'a mut [Block],
     /// Block that is read into next, in turn.
     next: usize,
@@ -34,42 +34,38 @@ struct Kept<'a> {
 impl<'a, M: Memory> Paged<'a, M> {
     /// Nothing read yet. Reads into at most [`BLOCKS`] of `blocks`.
     pub fn new(below: M, blocks: &'a mut [Block]) -> Paged<'a, M> {
-        Paged { below, kept: RefCell::new(Kept { at: [(0, 0); BLOCKS], blocks, next: 0 }) }
+        Paged { below, kept: RefCell::new(Kept { at: [None; BLOCKS], blocks, next: 0 }) }
     }
 
     /// Drops all pages: the next read of each goes below again.
     pub fn forget(&self) {
-        self.kept.borrow_mut().at = [(0, 0); BLOCKS];
+        self.kept.borrow_mut().at = [None; BLOCKS];
     }
 }
 
 impl Kept<'_> {
     /// Fills `into` from a kept block, after reading it if need be. `None`: it has to be read from below.
     fn fill(&mut self, below: &impl Memory, at: u64, into: &mut [u8]) -> Option<()> {
-        if at as usize % PAGE + into.len() > size_of::<Block>() {
+        let offset = at as usize % PAGE;
+        if offset + into.len() > PAGE {
             return None;
         }
-        let holds = |&(first, have): &(u64, usize)| {
-            at.checked_sub(first).is_some_and(|offset| offset as usize + into.len() <= have)
-        };
-        let slot = match self.at.iter().position(holds) {
+        let page = at - offset as u64;
+        let slot = match self.at.iter().position(|kept| *kept == Some(page)) {
             Some(slot) => slot,
-            None => self.read(below, at)?,
+            None => self.read(below, page)?,
         };
-        let (first, have) = *self.at.get(slot)?;
-        let bytes = self.blocks.get(slot)?.get((at - first) as usize..have)?;
-        into.copy_from_slice(bytes.get(..into.len())?);
+        into.copy_from_slice(self.blocks.get(slot)?.get(offset..offset + into.len())?);
         Some(())
     }
 
-    /// Reads the page of `at`: into which block.
-    fn read(&mut self, below: &impl Memory, at: u64) -> Option<usize> {
+    /// Reads `page`: into which block.
+    fn read(&mut self, below: &impl Memory, page: u64) -> Option<usize> {
         let slot = self.next;
         let (kept, bytes) = (self.at.get_mut(slot)?, self.blocks.get_mut(slot)?);
-        let first = at - at % PAGE as u64;
-        *kept = (0, 0);
-        below.read(Addr(first), bytes).ok()?;
-        *kept = (first, bytes.len());
+        *kept = None;
+        below.read(Addr(page), bytes).ok()?;
+        *kept = Some(page);
         self.next = (slot + 1) % BLOCKS.min(self.blocks.len());
         Some(slot)
     }

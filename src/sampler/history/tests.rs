@@ -41,7 +41,7 @@ fn threads_are_stopped_while_looks_at_them_often_fail() {
 }
 
 #[test]
-fn a_fast_target_is_known_for_one_within_a_hundred_samples_or_so() {
+fn a_fast_target_is_known_for_one_within_some_hundred_samples() {
     let mut random = Random(5);
     let looks = |random: &mut Random, moved| {
         let mut history = History::new(Mode::Default);
