@@ -62,11 +62,18 @@ pub fn run(setting: &Setting, score: &mut Score) -> Checked {
     score.enter("hostile: held up by others", held_up(setting, &program));
     score.enter("hostile: says that it is another", stranger(setting, &program));
     let server = compile("silent.c", &directory.file("server"), "-s")?;
-    score.enter("hostile: nobody serves its files", unserved(setting, &server));
     score.enter("hostile: nobody serves a page", unserved_page(setting, &program, &server));
     for (name, put) in REPLACED {
         score.enter(&format!("hostile: its library is now a {name}"), replaced(setting, &stripped, put));
     }
+    Ok(())
+}
+
+/// Which pages of its files are in memory, is a matter of the interpreter.
+pub fn files(setting: &Setting, score: &mut Score) -> Checked {
+    let directory = Target::other("true", &[])?;
+    let server = compile("silent.c", &directory.file("server"), "-s")?;
+    score.enter("unserved: nobody serves its files", unserved(setting, &server));
     Ok(())
 }
 

@@ -65,7 +65,7 @@ pub enum Extent {
 }
 
 /// All groups, in the order in which they run.
-pub const GROUPS: [Group; 30] = [
+pub const GROUPS: [Group; 31] = [
     Group { name: "blocked", run: blocked::run, on: Extent::Every },
     Group { name: "each way", run: ways::quick, on: Extent::Every },
     Group { name: "ways", run: ways::run, on: Extent::FewVersions },
@@ -93,6 +93,7 @@ pub const GROUPS: [Group; 30] = [
     Group { name: "signals", run: ending::signals, on: Extent::FewVersions },
     Group { name: "denied", run: denied::run, on: Extent::FewVersions },
     Group { name: "hostile", run: hostile::run, on: Extent::One },
+    Group { name: "unserved", run: hostile::files, on: Extent::FewVersions },
     Group { name: "hands", run: hands::run, on: Extent::One },
     Group { name: "output", run: output::run, on: Extent::One },
     Group { name: "contract", run: contract::run, on: Extent::FewVersions },
