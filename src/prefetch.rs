@@ -7,21 +7,14 @@
 //! running target changes them meanwhile ([`Sight`]):
 //!
 //! ```text
-//! one call:   roots | edge  deep  still  once  still  once  still | ... the next thread ... | aside | proofs
-//!                                 copy 0  ^    copy 1  ^    copy 2
-//!                                     moment 0     moment 1
+//! one call:   roots | edge  deep  still  once  still | ... the next thread ... | aside | proofs
+//!                                 copy 0  ^    copy 1
+//!                                       moment
 //! ```
 //!
-//! Ranges are copied in this order. What has the same bytes in the copies before and after a moment held still at
-//! that moment; so the stack that begins at the frame pointer read at the moment is the stack of that moment. The
-//! second moment is there because a thread that moved at the first one is caught by it: what lives longer than two
-//! microseconds is still at one of them, and neither choice prefers long-lived frames. Where threads hardly ever move
-//! it is left out, and the call is made of fewer ranges in another order:
-//!
-//! ```text
-//! one call:   roots | still  deep  once  still | ... | aside | proofs
-//!             copy 0, with the edge  ^   copy 1
-//! ```
+//! Ranges are copied in this order. What has the same bytes in the copies before and after the moment held still at it;
+//! so the stack that begins at the frame pointer read at the moment is the stack of that moment. Either copy alone shows
+//! a stack that may be a mixture, and is one that is right where the thread moved but once ([`Moment`]).
 //!
 //! A deep frame on a page of frames that must hold still is compared like those. Names and lines stand aside, and are there in
 //! the sample in which they are learned. Proofs are left out of most samples: what is known is believed until they are
@@ -68,6 +61,8 @@ pub struct Prefetch<M> {
     group: Cell<u64>,
     moment: Cell<Moment>,
     late: Cell<bool>,
+    /// A frame was copied on the wrong side of another one.
+    disordered: Cell<bool>,
     /// Nothing is read late.
     frozen: Cell<bool>,
     /// Place in the buffer and address of the frame at the edge, and of the innermost one where it moved.
@@ -105,8 +100,9 @@ impl<M: Gather> Prefetch<M> {
                 hint: 0,
             }),
             group: Cell::new(0),
-            moment: Cell::new(Moment::First),
+            moment: Cell::new(Moment::At),
             late: Cell::new(false),
+            disordered: Cell::new(false),
             frozen: Cell::new(false),
             edge: Cell::new((0, 0)),
             moved: Cell::new((0, 0)),
@@ -130,11 +126,6 @@ impl<M: Gather> Prefetch<M> {
         self.state.get_mut().plan.reset(room);
     }
 
-    /// Whether there is a second moment: for a target that often moves.
-    pub fn set_second(&self, second: bool) {
-        self.state.borrow_mut().plan.set_second(second);
-    }
-
     /// Whether only the innermost [`SHALLOW`] frames are fetched, and a walk ends with them.
     pub fn set_shallow(&self, shallow: bool) {
         self.state.borrow_mut().plan.set_shallow(shallow);
@@ -154,6 +145,7 @@ impl<M: Gather> Prefetch<M> {
     /// the target is gone.
     pub fn fetch(&self, only: Option<Addr>, proofs: bool) -> bool {
         self.late.set(false);
+        self.disordered.set(false);
         self.near.set(NOWHERE);
         let state = &mut *self.state.borrow_mut();
         for _ in 0..MAX_FAULTS {
@@ -175,7 +167,7 @@ impl<M: Gather> Prefetch<M> {
         true
     }
 
-    /// From here on thread `thread` is looked at, at `moment`.
+    /// From here on thread `thread` is looked at, as `moment` says.
     pub fn enter(&self, thread: Addr, moment: Moment) {
         self.group.set(thread.0);
         self.moment.set(moment);
@@ -184,10 +176,20 @@ impl<M: Gather> Prefetch<M> {
         self.near.set(NOWHERE);
     }
 
+    /// Whether nothing of what is looked at is compared.
+    pub fn is_glimpse(&self) -> bool {
+        self.moment.get() != Moment::At
+    }
+
     /// Whether anything since the last fetch had to be read on its own. Such reads are good to learn from, but prove
     /// nothing, unless the target stands still.
     pub fn was_late(&self) -> bool {
-        self.late.get()
+        self.late.get() || self.disordered.get()
+    }
+
+    /// Whether all was fetched, but not in an order in which it proves something.
+    pub fn was_disordered(&self) -> bool {
+        self.disordered.get() && !self.late.get()
     }
 
     /// Says whether something that is not in this fetch was used for a proof.
@@ -195,9 +197,9 @@ impl<M: Gather> Prefetch<M> {
         self.late.set(late);
     }
 
-    /// What was not fetched is not there, instead of being read late.
-    pub fn freeze(&self, frozen: bool) {
-        self.frozen.set(frozen);
+    /// What was not fetched is not there, instead of being read late. Whether that was so before.
+    pub fn freeze(&self, frozen: bool) -> bool {
+        self.frozen.replace(frozen)
     }
 
     /// Memory as seen with `sight`.

@@ -236,15 +236,20 @@ impl Profile {
 
     /// Adds `by` samples to the stack of `frames`, from the root: its node. What does not fit is counted as truncated.
     pub fn count(&mut self, frames: impl Iterator<Item = Frame>, by: u64) -> Option<u32> {
-        let id = self.node_of(frames).ok();
+        let id = self.node_of(frames, true).ok();
         self.add(id, by);
         id
+    }
+
+    /// Whether the stack of `frames`, from the root, is that of a sample, or the beginning of one.
+    pub fn has(&mut self, frames: impl Iterator<Item = Frame>) -> bool {
+        self.node_of(frames, false).is_ok()
     }
 
     /// The same for a stack of nothing but the function `name`, which is in no file.
     pub fn count_alone(&mut self, name: &[u8], by: u64) {
         let function = self.function(b"", name);
-        let id = self.child(ROOT, Frame { function, line: 0 }).ok();
+        let id = self.child(ROOT, Frame { function, line: 0 }, true).ok();
         self.add(id, by);
     }
 
@@ -275,8 +280,9 @@ impl Profile {
         false
     }
 
-    /// The node of a stack. Follows the last stack as far as both are the same.
-    fn node_of(&mut self, frames: impl Iterator<Item = Frame>) -> Result<u32, Full> {
+    /// The node of a stack; where there is none, one is made if they `grow`. Follows the last stack as far as both are the
+    /// same.
+    fn node_of(&mut self, frames: impl Iterator<Item = Frame>, grow: bool) -> Result<u32, Full> {
         let (mut node, mut depth, mut same) = (ROOT, 0, true);
         for frame in frames {
             match self.last.items().get(depth) {
@@ -286,7 +292,7 @@ impl Profile {
                         self.last.truncate(depth);
                         same = false;
                     }
-                    node = self.child(node, frame)?;
+                    node = self.child(node, frame, grow)?;
                     let _ = self.last.push((frame, node));
                 }
             }
@@ -296,7 +302,7 @@ impl Profile {
         Ok(node)
     }
 
-    fn child(&mut self, parent: u32, frame: Frame) -> Result<u32, Full> {
+    fn child(&mut self, parent: u32, frame: Frame, grow: bool) -> Result<u32, Full> {
         let hash = |parent: u32, frame: Frame| {
             hash_words(&[u64::from(parent) << 32 | u64::from(frame.function), u64::from(frame.line)])
         };
@@ -304,6 +310,9 @@ impl Profile {
         let same = |id: u32| nodes.get(id as usize).is_some_and(|n| n.parent == parent && n.frame == frame);
         if let Some(id) = self.node_index.find(hash(parent, frame), same) {
             return Ok(id);
+        }
+        if !grow {
+            return Err(Full);
         }
         let depth = nodes.get(parent as usize).map_or(0, |node| node.depth) + 1;
         let id = self.nodes.push(Node { parent, frame, depth, count: 0 })?;

@@ -3,10 +3,11 @@
 //! `listing` says which threads, `stack` how the stack of each is got: by a `look` at what was fetched, by looks that
 //! `confirm` one another, or by `stops`.
 //!
-//! A look that cannot be proven is repeated, and where that does not help, the thread is stopped for it. To accept or
-//! reject by the state of the very sample would prefer long-lived frames, so that is decided by [`History`]: where what is
-//! shown instead of what failed is out of balance, a target is stopped for every sample, until looks taken only to find
-//! out show that it no longer is.
+//! A look that cannot be proven shows a thread in the middle of a step from one stack to another, or a mixture of two. If it
+//! is a stack that is in the profile, it is no mixture, and counts. Else it is repeated, and where that does not help, the
+//! thread is stopped for it. To accept or reject by the state of the very sample would prefer long-lived frames, so that
+//! is decided by [`History`]: where what is shown instead of what failed is out of balance, a target is stopped for every
+//! sample, until looks taken only to find out show that it no longer is: by then its stacks are in the profile.
 //!
 //! Equal copies before and after a moment prove a stack unless what changed had changed back. On call chains of a
 //! microsecond that does happen. So a call that was never seen before (this position of this caller to that callee) is
@@ -84,7 +85,7 @@ pub struct Sampler {
     cut: bool,
     /// The last look showed a call or a code object that was never seen before, believed or not.
     strange: bool,
-    /// Something changed at its first moment.
+    /// Something changed around its moment.
     torn: bool,
     /// The code object in which it seemed to be at that; 0: nothing says so.
     seemed: Addr,
@@ -267,13 +268,18 @@ impl Sampler {
         if self.frames().next().is_none() {
             return false;
         }
-        let cut = self.cut_off(profile);
-        let roots = self.root.into_iter().chain(self.lane(profile, index)).chain(cut);
+        let roots = self.roots(profile, index);
         let node = profile.count(roots.chain(self.frames()), 1);
         if let Some(node) = node.filter(|node| !self.belief.note(*node)) {
             profile.take_back(node);
         }
         true
+    }
+
+    /// What stands below the frames of the last stack, that of thread `index`.
+    fn roots(&mut self, profile: &mut Profile, index: usize) -> impl Iterator<Item = Frame> + use<> {
+        let cut = self.cut_off(profile);
+        self.root.into_iter().chain(self.lane(profile, index)).chain(cut)
     }
 
     /// What stands for the outermost frames of the last stack, where it has more than fit.

@@ -1,6 +1,6 @@
-//! Words of the copies that were fetched: what was the same on both sides of a moment is what was there at it.
+//! Words of the copies that were fetched: what was the same on both sides of the moment is what was there at it.
 
-use super::page::{NO_COPY, Page, Part};
+use super::page::{Page, Part};
 use super::{Item, Items, Moment, PAGE, Prefetch, Sight, State};
 use crate::memory::{Addr, Gather, Miss};
 
@@ -30,7 +30,7 @@ pub(super) const NOWHERE: Near = Near { number: u64::MAX, part: Part::Root, have
 
 impl<M: Gather> Prefetch<M> {
     pub(super) fn raw(&self, sight: Sight, at: Addr, size: usize) -> Result<u64, Miss> {
-        let item = Item { offset: 0, size: size as u32, moves: sight == Sight::Glimpse };
+        let item = Item { offset: 0, size: size as u32, moves: false };
         // Room for as many as a frame has, so that there is one function for both.
         self.words(sight, at, &Items::new([item; 5], 1), true).map(|words| words[0])
     }
@@ -90,26 +90,11 @@ impl<M: Gather> Prefetch<M> {
             words[index] = value;
             index += 1;
         }
-        if self.is_disordered(sight, before != after, place, at)
-            && !self.held_on(state, number, (after, first), (low, high))
-        {
-            self.late.set(true);
+        if self.is_disordered(sight, before != after, place, at) {
+            self.disordered.set(true);
             state.plan.reorder();
         }
         Ok(())
-    }
-
-    /// Whether a frame that was copied on the wrong side of the innermost one has the same `bytes` in the third copy of its
-    /// page, `number`, behind that of the innermost one: then it had them when the position of that was copied.
-    #[cold]
-    fn held_on(&self, state: &State, number: u64, (after, of_page): (u32, u32), bytes: (u32, u32)) -> bool {
-        let page = state.plan.find(self.group.get(), Part::Still, number, state.hint);
-        let third = page.and_then(|index| state.plan.page(index)).map_or(NO_COPY, |page| page.copies[2]);
-        let place = |copy: u32| copy.wrapping_add(bytes.0) as usize..copy.wrapping_add(bytes.1) as usize;
-        let later = place(third.wrapping_add(of_page));
-        third != NO_COPY
-            && later.start > self.moved.get().0 as usize
-            && state.buffer.get(later) == state.buffer.get(place(after))
     }
 
     /// Where the copies of a page are in the buffer that are to be compared, with these bytes of it.
@@ -123,7 +108,7 @@ impl<M: Gather> Prefetch<M> {
     ) -> Result<Option<(u32, u32)>, Miss> {
         let index = self.locate(state, sight, number, bytes)?;
         let Some(page) = index.and_then(|index| state.plan.page(index)) else { return Ok(None) };
-        let copies = self.copies(sight, page)?;
+        let copies = self.copies(sight, page);
         if matches!(sight, Sight::Still(_) | Sight::Deep) {
             self.near.set(Near { number, part: sight.part(), have: page.settled(), copies });
         }
@@ -184,26 +169,21 @@ impl<M: Gather> Prefetch<M> {
         Ok(())
     }
 
-    /// Where the copies of a page are that `sight` compares at this moment; the same twice where it needs one.
+    /// Where the copies of a page are that `sight` compares; the same twice where it needs one.
     #[inline(always)] // called once a frame from one place
-    fn copies(&self, sight: Sight, page: &Page) -> Result<(u32, u32), Miss> {
-        let [first, second, third] = page.copies;
-        let later = self.moment.get() == Moment::Second;
+    fn copies(&self, sight: Sight, page: &Page) -> (u32, u32) {
+        let [first, second] = page.copies;
         let compared = match sight {
-            Sight::Still(_) | Sight::Glimpse => true,
+            Sight::Still(_) => true,
             // On a page that is copied around the moment anyway, that tells more than the order of the ranges.
             Sight::Deep => page.part == Part::Still,
             _ => false,
         };
-        Ok(match sight {
-            _ if compared && later && third != NO_COPY => (second, third),
-            // What is looked at then has to be seen around the second moment: a frame that held still around the first
-            // one may have called something else since, by way of the same function.
-            _ if compared && later => return Err(Miss::Moved),
-            _ if compared => (first, second),
-            Sight::Once if later => (second, second),
+        match self.moment.get() {
+            Moment::At if compared => (first, second),
+            Moment::After if compared => (second, second),
             _ => (first, first),
-        })
+        }
     }
 }
 

@@ -83,14 +83,10 @@ impl<M: Gather> Prefetch<M> {
             Sight::Proof | Sight::Aside => plan::PROOFS,
             _ => self.group.get(),
         };
-        let is_among_still = match sight {
-            Sight::Deep => true,
-            Sight::Edge => !state.plan.has_second(),
-            _ => false,
+        let among_still = match sight {
+            Sight::Deep => state.plan.find(group, Part::Still, number, state.hint),
+            _ => None,
         };
-        let among_still =
-            if is_among_still { state.plan.find(group, Part::Still, number, state.hint) } else { None };
-        // On such a page an edge is a frame like others.
         let depth = if among_still.is_some() { sight.depth().max(STILL_FRAMES as u8) } else { sight.depth() };
         let found = among_still.or_else(|| state.plan.find(group, sight.part(), number, state.hint));
         if let Some(index) = found.or_else(|| state.plan.add(group, sight.part(), number)) {

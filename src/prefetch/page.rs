@@ -3,9 +3,6 @@
 use super::PAGE;
 use crate::memory::Span;
 
-/// A copy that is not made.
-pub const NO_COPY: u32 = u32::MAX;
-
 /// What a page is fetched for, in the order of the call.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[repr(u8)]
@@ -14,9 +11,9 @@ pub enum Part {
     Root,
     /// Old frames.
     Deep,
-    /// Frames that are read before and after each moment.
+    /// Frames that are read before and after the moment.
     Still,
-    /// What is read at the moments.
+    /// What is read at the moment.
     Once,
     /// What is fetched in one sample only: before what proves that it belongs to something known.
     Aside,
@@ -37,7 +34,7 @@ pub struct Page {
     pub(super) wanted: (u16, u16),
     pub(super) have: (u16, u16),
     /// Where byte 0 of each copy of the page is in the buffer, or would be. Wraps below 0.
-    pub copies: [u32; 3],
+    pub copies: [u32; 2],
     pub(super) used: u32,
 }
 
@@ -50,7 +47,7 @@ impl Page {
         depth: 0,
         wanted: (0, 0),
         have: (0, 0),
-        copies: [0; 3],
+        copies: [0; 2],
         used: 0,
     };
 
@@ -76,7 +73,7 @@ impl Page {
 
     /// It is in the buffer at `at`, read on its own.
     pub(super) fn set_late(&mut self, at: u32) {
-        (self.have, self.copies) = ((0, PAGE as u16), [at; 3]);
+        (self.have, self.copies) = ((0, PAGE as u16), [at; 2]);
     }
 
     pub(super) fn key(&self) -> (u64, Part, u64) {

@@ -43,8 +43,6 @@ pub struct Plan {
     pub(super) aside: bool,
     pub(super) sample: u32,
     pub(super) room: u16,
-    /// There is a second moment, so frames are read a third time.
-    pub(super) second: bool,
     /// Only the innermost frames are fetched.
     pub(super) shallow: bool,
 }
@@ -66,23 +64,13 @@ impl Plan {
             aside: false,
             sample: 1,
             room,
-            second: true,
             shallow: false,
         }
-    }
-
-    pub(super) fn set_second(&mut self, second: bool) {
-        self.stale |= second != self.second;
-        self.second = second;
     }
 
     pub(super) fn set_shallow(&mut self, shallow: bool) {
         self.stale |= shallow != self.shallow;
         self.shallow = shallow;
-    }
-
-    pub(super) fn has_second(&self) -> bool {
-        self.second
     }
 
     pub(super) fn next_sample(&mut self) {

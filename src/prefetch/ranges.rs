@@ -3,7 +3,7 @@
 //! A run of neighbouring pages is one range. Runs of frames are ordered by depth, so that the innermost frame lies next
 //! to the moment in every copy.
 
-use super::page::{NO_COPY, Page, Part};
+use super::page::{Page, Part};
 use super::plan::{LAST, PROOFS, Plan, ROOTS};
 use super::{PAGE, SHALLOW};
 use crate::memory::Span;
@@ -63,23 +63,11 @@ impl Plan {
         let mut runs = [Run { first: 0, end: 0, depth: 0 }; MAX_RUNS];
         let (count, rest) = self.order_runs(still, once, &mut runs);
         let runs = runs.get(..count).unwrap_or_default();
-        if self.second {
-            self.emit_all(start, still, 0);
-            self.emit_all(rest, once, 0);
-            runs.iter().for_each(|run| self.emit(*run, 0));
-        } else {
-            runs.iter().rev().for_each(|run| self.emit(*run, 0));
-            self.emit_all(rest, once, 0);
-            self.emit_all(start, still, 0);
-        }
+        self.emit_all(start, still, 0);
+        self.emit_all(rest, once, 0);
+        runs.iter().for_each(|run| self.emit(*run, 0));
         self.emit_all(once, end, 0);
         runs.iter().rev().for_each(|run| self.emit(*run, 1));
-        if runs.is_empty() || !self.second {
-            self.each(once, end, |page| page.copies[1] = page.copies[0]);
-        } else {
-            self.emit_all(once, end, 1);
-            runs.iter().rev().for_each(|run| self.emit(*run, 2));
-        }
         self.emit_all(rest, once, 1);
     }
 
@@ -149,7 +137,7 @@ impl Plan {
             page.have = if fits { (low, high) } else { (0, 0) };
             let at = self.total.wrapping_sub(from).wrapping_add((i as u64 * PAGE) as u32);
             if copy == 0 {
-                page.copies = [at, at, NO_COPY];
+                page.copies = [at; 2];
             } else if let Some(place) = page.copies.get_mut(copy) {
                 *place = at;
             }

@@ -14,8 +14,6 @@ pub enum Sight {
     Once,
     /// Must hold still around the moment. The number of frames above it.
     Still(u8),
-    /// As it was just after the moment: what may change while its frame lives.
-    Glimpse,
     /// The oldest `Still` frame, before all that is deeper.
     Edge,
     /// Too old to change while one call reads, as long as the frame at the edge did not.
@@ -31,7 +29,7 @@ impl Sight {
         match self {
             Sight::Root | Sight::Last => Part::Root,
             Sight::Once => Part::Once,
-            Sight::Still(_) | Sight::Glimpse => Part::Still,
+            Sight::Still(_) => Part::Still,
             Sight::Edge | Sight::Deep => Part::Deep,
             Sight::Proof => Part::Proof,
             Sight::Aside => Part::Aside,
@@ -47,13 +45,15 @@ impl Sight {
     }
 }
 
-/// Which of the two moments of a fetch is looked at.
+/// How the moment of a fetch is looked at.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Moment {
-    /// Between the first and the second copy.
-    First,
-    /// Between the second and the third.
-    Second,
+    /// Both copies: what must hold still has to be the same in them.
+    At,
+    /// Only the copy just before it.
+    Before,
+    /// Only the one just after it.
+    After,
 }
 
 /// A word of a struct: where it begins and how many bytes it has, at most 8.

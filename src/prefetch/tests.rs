@@ -53,12 +53,12 @@ fn ranges(target: &Target) -> Vec<(u64, u64)> {
 fn what_was_asked_for_is_there_in_one_call() {
     let target = target(WALKED);
     let prefetch = prefetch(&target, 16);
-    sample(&prefetch, Moment::First, &WALK);
+    sample(&prefetch, Moment::At, &WALK);
     assert!(prefetch.was_late());
     let (calls, reads) = (target.calls(), target.reads());
     assert_eq!(reads, WALK.len());
     for round in 1..1000 {
-        sample(&prefetch, Moment::First, &WALK);
+        sample(&prefetch, Moment::At, &WALK);
         assert!(!prefetch.was_late(), "{round}");
         assert_eq!((target.calls(), target.reads()), (calls + round, reads));
     }
@@ -68,13 +68,13 @@ fn what_was_asked_for_is_there_in_one_call() {
 fn a_miss_is_read_late_and_learned() {
     let target = target(WALKED.into_iter().chain([FRAMES + 0x9000]));
     let prefetch = prefetch(&target, 16);
-    sample(&prefetch, Moment::First, &WALK);
+    sample(&prefetch, Moment::At, &WALK);
     let more = [&WALK[..], &[(Sight::Still(2), FRAMES + 0x9008), (Sight::Once, 0x3_0050)]].concat();
     let (calls, reads) = (target.calls(), target.reads());
-    sample(&prefetch, Moment::First, &more);
+    sample(&prefetch, Moment::At, &more);
     assert!(prefetch.was_late());
     assert_eq!((target.calls(), target.reads()), (calls + 1, reads + 2));
-    sample(&prefetch, Moment::First, &more);
+    sample(&prefetch, Moment::At, &more);
     assert!(!prefetch.was_late());
     assert_eq!((target.calls(), target.reads()), (calls + 2, reads + 2));
 }
@@ -85,7 +85,7 @@ fn what_is_frozen_reads_nothing_late_and_learns() {
     let prefetch = prefetch(&target, 16);
     prefetch.next_sample();
     assert!(prefetch.fetch(None, true));
-    prefetch.enter(THREAD, Moment::First);
+    prefetch.enter(THREAD, Moment::At);
     prefetch.freeze(true);
     let reads = target.reads();
     assert_eq!(load(&prefetch, Sight::Still(0), FRAMES), Err(Miss::Fault));
@@ -104,11 +104,11 @@ fn what_nobody_asks_for_is_no_longer_fetched_after_a_while() {
     let target = target(WALKED.into_iter().chain([FRAMES + 0x9000]));
     let prefetch = prefetch(&target, 16);
     let more = [&WALK[..], &[(Sight::Still(2), FRAMES + 0x9008)]].concat();
-    sample(&prefetch, Moment::First, &more);
+    sample(&prefetch, Moment::At, &more);
     let is_fetched = || ranges(&target).contains(&(FRAMES + 0x9008, 8));
     let mut age = 0;
     loop {
-        sample(&prefetch, Moment::First, &WALK);
+        sample(&prefetch, Moment::At, &WALK);
         if !is_fetched() {
             break;
         }
@@ -118,7 +118,7 @@ fn what_nobody_asks_for_is_no_longer_fetched_after_a_while() {
     assert!((KEEP / 2..2 * KEEP).contains(&age), "{age}");
     // What is used again meanwhile stays.
     for round in 0..3 * KEEP {
-        sample(&prefetch, Moment::First, if round % (KEEP - 1) == 0 { &more } else { &WALK });
+        sample(&prefetch, Moment::At, if round % (KEEP - 1) == 0 { &more } else { &WALK });
         assert!(round == 0 || is_fetched(), "{round}");
     }
 }
@@ -132,13 +132,13 @@ fn a_page_that_is_gone_costs_itself_and_no_other() {
                 target.whole_ranges();
             }
             let prefetch = prefetch(&target, 16);
-            sample(&prefetch, Moment::First, &WALK);
+            sample(&prefetch, Moment::At, &WALK);
             target.unmap(gone);
             let calls = target.calls();
             prefetch.next_sample();
             assert!(prefetch.fetch(None, true));
             assert_eq!(target.calls(), calls + 2);
-            prefetch.enter(THREAD, Moment::First);
+            prefetch.enter(THREAD, Moment::At);
             for (sight, at) in WALK.into_iter().filter(|load| load.1 / PAGE != gone / PAGE) {
                 assert_eq!(load(&prefetch, sight, at), Ok(at));
             }
@@ -153,18 +153,18 @@ fn a_page_that_is_gone_costs_itself_and_no_other() {
 /// A page that goes between two of its copies.
 #[test]
 fn a_page_that_goes_during_the_call_is_not_used() {
-    for range in 1..9 {
+    for range in 1..7 {
         let target = target(WALKED);
         let prefetch = prefetch(&target, 16);
-        sample(&prefetch, Moment::First, &WALK);
+        sample(&prefetch, Moment::At, &WALK);
         let (call, gone) = (target.calls(), FRAMES + 0x2000);
         target.on(When::Range { call, range, byte: 0 }, Change::Unmap(gone));
         prefetch.next_sample();
         assert!(prefetch.fetch(None, true));
-        prefetch.enter(THREAD, Moment::First);
+        prefetch.enter(THREAD, Moment::At);
         let last = load(&prefetch, Sight::Still(0), FRAMES + 0x2100);
-        // The last of its copies is range 7.
-        if range > 7 {
+        // The last of its copies is range 4.
+        if range > 4 {
             assert_eq!((last, target.calls()), (Ok(FRAMES + 0x2100), call + 1), "{range}");
         } else {
             assert!(matches!(last, Err(Miss::Fault)), "{range}");
@@ -180,21 +180,21 @@ fn pages_that_are_gone_by_the_dozen_are_all_forgotten() {
     let target = target(pages.iter().copied());
     let prefetch = prefetch(&target, 64);
     let walk: Vec<_> = pages.iter().map(|&page| (Sight::Proof, page + 0x80)).collect();
-    sample(&prefetch, Moment::First, &walk);
+    sample(&prefetch, Moment::At, &walk);
     pages[..30].iter().for_each(|&page| target.unmap(page));
-    sample(&prefetch, Moment::First, &walk[30..]);
+    sample(&prefetch, Moment::At, &walk[30..]);
     assert!(prefetch.was_late());
-    sample(&prefetch, Moment::First, &walk[30..]);
+    sample(&prefetch, Moment::At, &walk[30..]);
     assert!(!prefetch.was_late());
 }
 
 #[test]
 fn a_target_that_ends_is_noticed_wherever_it_ends() {
-    for range in 0..9 {
+    for range in 0..7 {
         let target = target(WALKED);
         let prefetch = prefetch(&target, 16);
-        sample(&prefetch, Moment::First, &WALK);
-        sample(&prefetch, Moment::First, &WALK);
+        sample(&prefetch, Moment::At, &WALK);
+        sample(&prefetch, Moment::At, &WALK);
         assert!(range < target.last_call().len());
         target.on(When::Range { call: target.calls(), range, byte: 4 }, Change::End);
         prefetch.next_sample();
@@ -209,7 +209,7 @@ fn neighbours_are_one_range() {
     let prefetch = prefetch(&target, 16);
     let walk = [0, 1, 2, 4].map(|i| (Sight::Deep, FRAMES + i * PAGE + 0x800 - 8 * i));
     for _ in 0..2 {
-        sample(&prefetch, Moment::First, &walk);
+        sample(&prefetch, Moment::At, &walk);
     }
     let joined = (FRAMES + 0x800, 2 * PAGE - 8);
     assert_eq!(ranges(&target), [joined, (FRAMES + 4 * PAGE + 0x7e0, 8)]);
@@ -226,7 +226,7 @@ fn neighbours_are_one_range() {
 fn loads_that_overlap_are_one_range() {
     let target = target([FRAMES]);
     let prefetch = prefetch(&target, 16);
-    prefetch.enter(THREAD, Moment::First);
+    prefetch.enter(THREAD, Moment::At);
     for _ in 0..2 {
         prefetch.next_sample();
         assert!(prefetch.fetch(None, true));
@@ -242,14 +242,14 @@ fn room_behind_a_frame_is_fetched_too() {
     let target = target([FRAMES]);
     let prefetch = Prefetch::new(&target, prefetch_storage(8), 0x200);
     for _ in 0..2 {
-        sample(&prefetch, Moment::First, &[(Sight::Still(0), FRAMES + 0x40)]);
+        sample(&prefetch, Moment::At, &[(Sight::Still(0), FRAMES + 0x40)]);
     }
     let next = [(Sight::Still(0), FRAMES + 0x240), (Sight::Still(1), FRAMES + 0x40)];
-    sample(&prefetch, Moment::First, &next);
+    sample(&prefetch, Moment::At, &next);
     assert!(!prefetch.was_late());
     // Not beyond its page, where there may be nothing.
     for _ in 0..2 {
-        sample(&prefetch, Moment::First, &[(Sight::Still(0), FRAMES + 0xff8)]);
+        sample(&prefetch, Moment::At, &[(Sight::Still(0), FRAMES + 0xff8)]);
     }
     assert_eq!(ranges(&target)[0], (FRAMES + 0x40, 0xfc0));
 }
@@ -262,7 +262,7 @@ fn structs_on_two_pages_are_predicted_word_by_word() {
     for late in [true, false] {
         prefetch.next_sample();
         assert!(prefetch.fetch(None, true));
-        prefetch.enter(THREAD, Moment::First);
+        prefetch.enter(THREAD, Moment::At);
         for base in [FRAMES + 0xfe0, FRAMES + 0x40] {
             let words = prefetch.words(Sight::Still(1), Addr(base), &items, false);
             assert_eq!(words, Ok([base, base + 16, base + 48]));
@@ -271,38 +271,31 @@ fn structs_on_two_pages_are_predicted_word_by_word() {
     }
 }
 
-/// Bytes that change between the copies are found out, whichever moment they are looked at.
+/// Bytes that change between the copies are found out.
 #[test]
-fn what_moved_around_a_moment_is_not_believed() {
+fn what_moved_around_the_moment_is_not_believed() {
     const NEW: u64 = 99;
     let at = FRAMES + 0x2100;
-    // The range before which the frame changes, and what is found at the two moments. Call: root, frame 1, frame 0,
-    // once, frame 0, frame 1, once, frame 0, frame 1, code.
-    for (range, found) in [
-        (0, [Ok(NEW), Ok(NEW)]),
-        (2, [Ok(NEW), Ok(NEW)]),
-        (3, [Err(Miss::Moved), Ok(NEW)]),
-        (4, [Err(Miss::Moved), Ok(NEW)]),
-        (5, [Ok(at), Err(Miss::Moved)]),
-        (7, [Ok(at), Err(Miss::Moved)]),
-        (8, [Ok(at), Ok(at)]),
-    ] {
+    // The range before which the frame changes, and what is found. Call: root, frame 1, frame 0, once, frame 0, frame 1,
+    // code.
+    for (range, found) in
+        [(0, Ok(NEW)), (2, Ok(NEW)), (3, Err(Miss::Moved)), (4, Err(Miss::Moved)), (5, Ok(at)), (6, Ok(at))]
+    {
         let target = target(WALKED);
         let prefetch = prefetch(&target, 16);
-        sample(&prefetch, Moment::First, &WALK);
-        sample(&prefetch, Moment::First, &WALK);
-        assert_eq!(target.last_call().len(), 10);
+        sample(&prefetch, Moment::At, &WALK);
+        sample(&prefetch, Moment::At, &WALK);
+        assert_eq!(target.last_call().len(), 7);
         let change = Change::Write([(at, NEW.to_le_bytes().to_vec())].into());
         target.on(When::Range { call: target.calls(), range, byte: 0 }, change);
         prefetch.next_sample();
         assert!(prefetch.fetch(None, true));
-        for (moment, found) in [Moment::First, Moment::Second].into_iter().zip(found) {
+        // Without comparing, it is what it was just before the moment, or just after.
+        let copied = |place| Ok(if range <= place { NEW } else { at });
+        for (moment, found) in [(Moment::At, found), (Moment::Before, copied(2)), (Moment::After, copied(4))]
+        {
             prefetch.enter(THREAD, moment);
             assert_eq!(load(&prefetch, Sight::Still(0), at), found, "{range} {moment:?}");
-            // What may move is what it was just after the moment.
-            let after = if moment == Moment::First { 5 } else { 8 };
-            let glimpse = if range < after { NEW } else { at };
-            assert_eq!(load(&prefetch, Sight::Glimpse, at), Ok(glimpse), "{range} {moment:?}");
             assert_eq!(load(&prefetch, Sight::Still(1), FRAMES), Ok(FRAMES));
         }
         assert!(!prefetch.was_late());
@@ -311,40 +304,21 @@ fn what_moved_around_a_moment_is_not_believed() {
 
 /// The pointer to the innermost frame is the one of the moment.
 #[test]
-fn each_moment_has_its_own_pointer() {
+fn the_pointer_is_that_of_the_moment() {
     let at = 0x3_0048;
-    for (range, found) in [(3, [99, 99]), (4, [at, 99]), (6, [at, 99]), (7, [at, at])] {
+    for (range, found) in [(3, 99), (4, at), (6, at)] {
         let target = target(WALKED);
         let prefetch = prefetch(&target, 16);
-        sample(&prefetch, Moment::First, &WALK);
+        sample(&prefetch, Moment::At, &WALK);
         let change = Change::Write([(at, 99u64.to_le_bytes().to_vec())].into());
         target.on(When::Range { call: target.calls(), range, byte: 0 }, change);
         prefetch.next_sample();
         assert!(prefetch.fetch(None, true));
-        for (moment, found) in [Moment::First, Moment::Second].into_iter().zip(found) {
+        for moment in [Moment::Before, Moment::At, Moment::After] {
             prefetch.enter(THREAD, moment);
             assert_eq!(load(&prefetch, Sight::Once, at), Ok(found), "{range} {moment:?}");
         }
     }
-}
-
-/// Where there is only one moment nothing holds still at the second.
-#[test]
-fn without_a_second_moment_no_frame_is_believed_at_it() {
-    let target = target(WALKED);
-    let prefetch = prefetch(&target, 16);
-    sample(&prefetch, Moment::First, &WALK);
-    sample(&prefetch, Moment::Second, &WALK);
-    let both = ranges(&target).len();
-    prefetch.set_second(false);
-    sample(&prefetch, Moment::First, &WALK);
-    // One copy of the anchor and one of each frame less.
-    assert_eq!(ranges(&target).len(), both - 3);
-    prefetch.enter(THREAD, Moment::Second);
-    for sight in [Sight::Still(0), Sight::Still(1), Sight::Glimpse] {
-        assert_eq!(load(&prefetch, sight, FRAMES + 0x2100), Err(Miss::Moved));
-    }
-    assert!(!prefetch.was_late());
 }
 
 /// What is deeper than what must hold still is on the same page, as frames lie on a data stack.
@@ -353,11 +327,11 @@ fn a_deep_frame_among_others_takes_no_range_of_its_own() {
     let target = target(WALKED);
     let prefetch = prefetch(&target, 16);
     for _ in 0..3 {
-        sample(&prefetch, Moment::First, &WALK);
+        sample(&prefetch, Moment::At, &WALK);
     }
     let before = ranges(&target).len();
     for _ in 0..3 {
-        sample(&prefetch, Moment::First, &[&WALK[..], &[(Sight::Deep, FRAMES + 0x2018)]].concat());
+        sample(&prefetch, Moment::At, &[&WALK[..], &[(Sight::Deep, FRAMES + 0x2018)]].concat());
     }
     assert_eq!((ranges(&target).len(), prefetch.was_late()), (before, false));
 }
@@ -428,17 +402,16 @@ fn a_deep_frame_among_younger_ones_than_that_at_the_edge_is_compared() {
     ];
     let target = target([FRAMES, FRAMES + 0x1000, 0x3_0000]);
     let prefetch = prefetch(&target, 16);
-    prefetch.set_second(false);
-    (0..3).for_each(|_| sample(&prefetch, Moment::First, &walk));
+    (0..3).for_each(|_| sample(&prefetch, Moment::At, &walk));
     assert!(!prefetch.was_late());
     let call: Vec<u64> = ranges(&target).iter().map(|&(base, _)| base).collect();
-    assert_eq!(call, [young, 0x3_0000, young]);
+    assert_eq!(call, [edge, young, 0x3_0000, young]);
     for range in 0..=call.len() {
         target.set(deep, deep);
         let change = Change::Write([(deep, 99u64.to_le_bytes().to_vec())].into());
         target.on(When::Range { call: target.calls(), range, byte: 0 }, change);
-        sample(&prefetch, Moment::First, &walk[..1]);
-        let found = [Ok(99), Err(Miss::Moved), Ok(deep)][usize::from(range > 0) + usize::from(range == 3)];
+        sample(&prefetch, Moment::At, &walk[..1]);
+        let found = [Ok(99), Err(Miss::Moved), Ok(deep)][usize::from(range > 1) + usize::from(range == 4)];
         assert_eq!(load(&prefetch, Sight::Deep, deep), found, "{range}");
         assert!(!prefetch.was_late());
     }
@@ -450,7 +423,6 @@ fn the_innermost_frame_comes_before_the_page_of_the_edge() {
     for [leaf, others] in [[FRAMES, FRAMES + 0x2000], [FRAMES + 0x2000, FRAMES]] {
         let target = target([leaf, others, 0x3_0000]);
         let prefetch = prefetch(&target, 16);
-        prefetch.set_second(false);
         let edge = others + 0x100;
         let walk = [
             (Sight::Once, 0x3_0000),
@@ -459,9 +431,9 @@ fn the_innermost_frame_comes_before_the_page_of_the_edge() {
             (Sight::Still(STILL_FRAMES as u8), edge),
             (Sight::Edge, edge),
         ];
-        (0..3).for_each(|_| sample(&prefetch, Moment::First, &walk));
+        (0..3).for_each(|_| sample(&prefetch, Moment::At, &walk));
         let call: Vec<u64> = ranges(&target).iter().map(|&(base, _)| base).collect();
-        assert_eq!(call, [leaf, others, 0x3_0000, leaf, others]);
+        assert_eq!(call, [edge, others, leaf, 0x3_0000, leaf, others]);
     }
 }
 
@@ -473,14 +445,13 @@ fn the_innermost_frame_comes_before_pages_where_it_was() {
     for [leaf, before] in [[FRAMES, CALLERS + 0x1000], [FRAMES + 0x8000, CALLERS - 0x1000]] {
         let target = target([leaf, before, CALLERS, 0x3_0000]);
         let prefetch = prefetch(&target, 16);
-        prefetch.set_second(false);
         let walk = |leaf| [once, (Sight::Still(0), leaf), (Sight::Still(8), CALLERS)];
-        (0..2).for_each(|_| sample(&prefetch, Moment::First, &walk(before)));
-        sample(&prefetch, Moment::First, &walk(leaf));
+        (0..2).for_each(|_| sample(&prefetch, Moment::At, &walk(before)));
+        sample(&prefetch, Moment::At, &walk(leaf));
         assert!(prefetch.was_late() && prefetch.fetch(None, true));
         let call: Vec<u64> = ranges(&target).iter().map(|&(base, _)| base).collect();
         let others = before.min(CALLERS);
-        assert_eq!(call, [leaf, others, 0x3_0000, leaf, others]);
+        assert_eq!(call, [others, leaf, 0x3_0000, leaf, others]);
     }
 }
 
@@ -490,11 +461,11 @@ fn one_thread_can_be_fetched_alone() {
     let prefetch = prefetch(&target, 16);
     let other = Addr(0x2_0000);
     let both = || {
-        prefetch.enter(other, Moment::First);
+        prefetch.enter(other, Moment::At);
         assert_eq!(load(&prefetch, Sight::Once, 0x5_0010), Ok(0x5_0010));
         assert_eq!(load(&prefetch, Sight::Still(0), 0x6_0010), Ok(0x6_0010));
         let late = prefetch.was_late();
-        prefetch.enter(THREAD, Moment::First);
+        prefetch.enter(THREAD, Moment::At);
         WALK.iter().for_each(|&(sight, at)| assert_eq!(load(&prefetch, sight, at), Ok(at)));
         late
     };
@@ -504,7 +475,7 @@ fn one_thread_can_be_fetched_alone() {
     assert!(prefetch.fetch(Some(THREAD), true));
     let alone = ranges(&target);
     assert!(alone.len() < all.len() && alone.iter().all(|range| ![0x5, 0x6].contains(&(range.0 >> 16))));
-    prefetch.enter(THREAD, Moment::First);
+    prefetch.enter(THREAD, Moment::At);
     WALK.iter().for_each(|&(sight, at)| assert_eq!(load(&prefetch, sight, at), Ok(at)));
     assert!(!prefetch.was_late());
     assert!(both(), "what was left out has to be read late");
@@ -520,13 +491,13 @@ fn groups_are_apart() {
     for _ in 0..2 {
         assert!(prefetch.fetch(None, true));
         for (thread, at) in [(1, FRAMES + 0x100), (2, FRAMES + 0x300)] {
-            prefetch.enter(Addr(thread), Moment::First);
+            prefetch.enter(Addr(thread), Moment::At);
             assert_eq!(load(&prefetch, Sight::Once, 0x3_0000 + 8 * thread), Ok(0x3_0000 + 8 * thread));
             assert_eq!(load(&prefetch, Sight::Still(0), at), Ok(at));
         }
     }
     assert!(!prefetch.was_late());
-    prefetch.enter(Addr(1), Moment::First);
+    prefetch.enter(Addr(1), Moment::At);
     assert_eq!(load(&prefetch, Sight::Still(0), FRAMES + 0x300), Ok(FRAMES + 0x300));
     assert!(prefetch.was_late());
 }
@@ -553,13 +524,12 @@ fn random_loads_give_what_is_there() {
                 let sight = match random.below(8) {
                     0 => Sight::Root,
                     1 => Sight::Once,
-                    2 => Sight::Glimpse,
-                    3 => Sight::Deep,
+                    2 | 3 => Sight::Deep,
                     4 => Sight::Proof,
                     5 => Sight::Aside,
                     depth => Sight::Still(depth as u8 * 2),
                 };
-                prefetch.enter(Addr(1 + random.below(2)), Moment::First);
+                prefetch.enter(Addr(1 + random.below(2)), Moment::At);
                 let at = pages[random.below(12) as usize] + 8 * random.below(512);
                 let word = target.word::<u64>(Addr(at)).unwrap();
                 assert_eq!(load(&prefetch, sight, at), Ok(word), "{round} {sample} {sight:?}");
@@ -583,7 +553,7 @@ fn frames_on_many_pages_are_never_taken_from_an_old_call() {
         // Another stack of 16 frames at each sample; what they hold changes from one to the next.
         prefetch.next_sample();
         assert!(prefetch.fetch(None, true));
-        prefetch.enter(THREAD, Moment::First);
+        prefetch.enter(THREAD, Moment::At);
         assert_eq!(load(&prefetch, Sight::Once, 0x3_0000), Ok(0x3_0000));
         for depth in 0..16 {
             let at = pages[(16 * round + 3 * depth) as usize % pages.len()] + 0x100;
@@ -604,7 +574,7 @@ fn words_at_the_ends_of_pages() {
     for _ in 0..3 {
         sample(
             &prefetch,
-            Moment::First,
+            Moment::At,
             &[(Sight::Deep, FRAMES + 0xff8), (Sight::Deep, FRAMES + 0x1000), (Sight::Still(0), u64::MAX - 7)],
         );
         for size in 1..=8 {
@@ -645,7 +615,7 @@ fn what_does_not_fit_is_read_alone() {
         let storage = Storage { pages: zeroed(pages), spans: zeroed(spans), buffer: leaked(0xee, bytes) };
         let prefetch = Prefetch::new(&target, storage, 0);
         for round in 0..5 {
-            sample(&prefetch, Moment::First, &walk);
+            sample(&prefetch, Moment::At, &walk);
             let fits = pages >= 24 && spans >= 72 && bytes >= 4096;
             assert_eq!(prefetch.was_late(), round == 0 || !fits, "{pages} {spans} {bytes}");
         }
@@ -659,7 +629,7 @@ fn threads_that_do_not_fit_are_fetched_one_by_one() {
     let target = target(threads.iter().flat_map(|&thread| [thread, thread + 2 * PAGE, thread + 4 * PAGE]));
     let prefetch = prefetch(&target, 20);
     let walk = |thread: u64| {
-        prefetch.enter(Addr(thread), Moment::First);
+        prefetch.enter(Addr(thread), Moment::At);
         for (sight, at) in [(Sight::Once, 0), (Sight::Still(0), 2 * PAGE), (Sight::Still(1), 4 * PAGE)] {
             assert_eq!(load(&prefetch, sight, thread + at), Ok(thread + at));
         }
@@ -680,7 +650,7 @@ fn threads_that_do_not_fit_are_fetched_one_by_one() {
 }
 
 #[test]
-fn copies_stand_around_the_moments_in_the_order_of_depth() {
+fn copies_stand_around_the_moment_in_the_order_of_depth() {
     let target = target(WALKED.into_iter().chain([FRAMES + 0x8000, FRAMES + 0x6000, FRAMES + 0x4000]));
     let prefetch = prefetch(&target, 16);
     let older = [
@@ -689,7 +659,7 @@ fn copies_stand_around_the_moments_in_the_order_of_depth() {
         (Sight::Still(2), FRAMES + 0x4030),
     ];
     for _ in 0..2 {
-        sample(&prefetch, Moment::First, &[&WALK[..], &older].concat());
+        sample(&prefetch, Moment::At, &[&WALK[..], &older].concat());
     }
     let [inner, outer] = [(FRAMES + 0x2100, 8), (FRAMES, 8)];
     let [second, fifth] = [(FRAMES + 0x4030, 8), (FRAMES + 0x8010, 8)];
@@ -697,51 +667,31 @@ fn copies_stand_around_the_moments_in_the_order_of_depth() {
     let before = [root, deep, fifth, second, outer, inner, once];
     let found = ranges(&target);
     assert_eq!(found[..before.len()], before);
-    assert_eq!(found.last(), Some(&code));
-    // Each moment stands between two copies.
-    let places = |range| -> Vec<usize> { (0..found.len()).filter(|&place| found[place] == range).collect() };
-    let moments = places(once);
-    assert_eq!(moments.len(), 2);
-    for frame in [inner, outer, second, fifth] {
-        let [a, b, c] = places(frame)[..] else { panic!("{found:?}") };
-        assert!(a < moments[0] && moments[0] < b && b < moments[1] && moments[1] < c, "{found:?}");
-    }
-    // What is called is copied nearer to the moment than what calls it.
-    assert!(places(inner)[1] < places(outer)[1] && places(inner)[2] < places(outer)[2]);
-    assert!(places(outer)[1] < places(second)[1] && places(second)[1] < places(fifth)[1]);
+    // The moment stands between two copies, and what is called is copied nearer to it than what calls it.
+    assert_eq!(found[before.len()..], [inner, outer, second, fifth, code]);
 }
 
 /// Frames that change places between the calls that the plan was made for: where that matters, it is found out, and the
-/// next call is in order. With a second moment, what is copied behind it tells the same.
+/// next call is in order.
 #[test]
 fn a_caller_that_is_copied_before_the_frame_it_calls_is_late() {
     let (caller, callee) = (FRAMES + 0x2100, FRAMES + 0x100);
     let both = [(Sight::Once, 0x3_0000), (Sight::Still(0), caller), (Sight::Still(1), callee)];
-    for (second, returns, expected) in
-        [(false, false, [true, false, false]), (true, false, [false; 3]), (true, true, [true, false, false])]
-    {
-        let target = target([FRAMES, FRAMES + 0x2000, 0x3_0000]);
-        let prefetch = prefetch(&target, 16);
-        prefetch.set_second(second);
-        for _ in 0..3 {
-            sample(&prefetch, Moment::First, &both);
-        }
-        for late in expected {
-            // Call: callee, caller, once, caller, callee, and the last three once more; then callee and caller change places.
-            let change = |at: u64, range: usize| {
-                target.set(at, at);
-                let change = Change::Write([(at, (at + 1).to_le_bytes().to_vec())].into());
-                target.on(When::Range { call: target.calls(), range, byte: 0 }, change);
-            };
-            change(callee, if late { 4 } else { 3 });
-            if returns {
-                change(caller, if late { 5 } else { 6 });
-            }
-            sample(&prefetch, Moment::First, &both[..1]);
-            assert_eq!(load(&prefetch, Sight::Glimpse, callee), Ok(callee + 1));
-            assert_eq!(load(&prefetch, Sight::Still(1), caller), Ok(caller));
-            assert_eq!(prefetch.was_late(), late, "{second} {returns}");
-            target.set(caller, caller);
-        }
+    let target = target([FRAMES, FRAMES + 0x2000, 0x3_0000]);
+    let prefetch = prefetch(&target, 16);
+    for _ in 0..3 {
+        sample(&prefetch, Moment::At, &both);
+    }
+    for late in [true, false, false] {
+        // Call: callee, caller, once, caller, callee; then callee and caller change places.
+        target.set(callee, callee);
+        let change = Change::Write([(callee, (callee + 1).to_le_bytes().to_vec())].into());
+        let range = if late { 4 } else { 3 };
+        target.on(When::Range { call: target.calls(), range, byte: 0 }, change);
+        sample(&prefetch, Moment::At, &both[..1]);
+        let position = Items::new([Item::moving(Field::<u64>::at(0))], 1);
+        assert_eq!(prefetch.words(Sight::Still(0), Addr(callee), &position, true), Ok([callee + 1]));
+        assert_eq!(load(&prefetch, Sight::Still(1), caller), Ok(caller));
+        assert_eq!((prefetch.was_late(), prefetch.was_disordered()), (late, late));
     }
 }

@@ -90,6 +90,27 @@ fn the_last_stack_is_followed_without_new_nodes() {
 }
 
 #[test]
+fn a_profile_has_the_stacks_of_its_samples_and_their_beginnings() {
+    let mut profile = profile(16, 64, 16);
+    let stacks = [[1, 2, 3], [1, 4, 3]].map(|stack| stack.map(|line| frame(line, line)));
+    for stack in stacks {
+        profile.count(stack.into_iter(), 1);
+    }
+    let nodes = profile.nodes().len();
+    for stack in stacks {
+        for end in 0..=3 {
+            assert!(profile.has(stack[..end].iter().copied()), "{end}");
+        }
+    }
+    for mixed in [&[2][..], &[1, 3], &[1, 2, 4], &[1, 4, 2], &[1, 2, 3, 3]] {
+        assert!(!profile.has(mixed.iter().map(|&line| frame(line, line))), "{mixed:?}");
+        // What the last stack was is not mistaken for what was asked for.
+        assert_eq!(profile.count(stacks[1].into_iter(), 1), Some(5));
+    }
+    assert_eq!(profile.nodes().len(), nodes);
+}
+
+#[test]
 fn two_hundred_thousand_stacks() {
     let mut profile = profile(16, 1 << 20, 64);
     let half = 100_000;

@@ -53,8 +53,8 @@ pub fn walk<M: Gather>(
         let step = read_frame(prefetch, layout, &head, frame, sight)?;
         // The oldest frame that is seen twice is on the other side of the line as well: what is below it held still
         // from the reading of the deep frames on, because this one did.
-        if moves && depth == STILL_FRAMES && read_frame(prefetch, layout, &head, frame, Sight::Edge)? != step
-        {
+        let is_edge = moves && depth == STILL_FRAMES && !prefetch.is_glimpse();
+        if is_edge && read_frame(prefetch, layout, &head, frame, Sight::Edge)? != step {
             return Err(Miss::Moved);
         }
         shim = Some(frame).filter(|_| step.seen.is_none());
@@ -94,14 +94,6 @@ fn innermost<M: Gather>(
             prefetch.with(Sight::Once).load(cframe, current)
         }
     }
-}
-
-/// What the innermost frame seems to run, just after the moment: proven by nothing.
-#[cold]
-pub fn seeming<M: Gather>(prefetch: &Prefetch<M>, layout: &Layout, thread: Addr) -> Result<Addr, Miss> {
-    let frame = innermost(prefetch, layout, thread, Sight::Glimpse)?.ok_or(Miss::Nonsense)?;
-    let code = prefetch.with(Sight::Glimpse).load(frame, layout.frame.code)?;
-    Ok(Addr(code & !u64::from(layout.frame.tag_mask)))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

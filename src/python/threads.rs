@@ -111,7 +111,7 @@ pub fn list_holder<M: Gather>(
 ) -> Result<(), Miss> {
     threads.truncate(0);
     let Some(state) = holder_of(&prefetch.with(Sight::Root), layout, only.gil)? else { return Ok(()) };
-    prefetch.enter(state, Moment::First);
+    prefetch.enter(state, Moment::At);
     if prefetch.with(Sight::Once).load(state, layout.thread.interpreter)? != only.state {
         return Err(Miss::Moved);
     }
@@ -180,7 +180,7 @@ fn list_interpreter<M: Gather>(
     if which == Which::Running && !free_threaded {
         let Some(state) = holder else { return Ok(only) };
         // A GIL that interpreters share is held for the one that the thread belongs to.
-        prefetch.enter(state, Moment::First);
+        prefetch.enter(state, Moment::At);
         let own = prefetch.with(Sight::Once).load(state, layout.thread.interpreter)?;
         if own == interpreter {
             add(threads, make(state, true))?;
@@ -208,7 +208,7 @@ fn each_state<M: Gather>(
 ) -> Result<(), Miss> {
     while let Some(state) = next {
         *left = left.checked_sub(1).ok_or(Miss::Endless)?;
-        prefetch.enter(state, Moment::First);
+        prefetch.enter(state, Moment::At);
         let thread = prefetch.with(Sight::Once);
         next = thread.load(state, layout.thread.next)?;
         visit(&thread, state)?;

@@ -3,7 +3,7 @@
 use super::Sampler;
 use super::look::{Look, calls_of};
 use crate::memory::Miss;
-use crate::prefetch::SHALLOW;
+use crate::prefetch::{Moment, SHALLOW};
 use crate::profile::Profile;
 use crate::python::frames::Seen;
 use crate::python::threads::Thread;
@@ -64,7 +64,7 @@ impl Sampler {
             if !self.fetch_frames(thread) {
                 return false;
             }
-            match self.walk(thread, false) {
+            match self.walk(Moment::At, thread, false) {
                 // That says nothing, as long as it is not the rule.
                 Err(Miss::Moved) if moved < looks => moved += 1,
                 Ok(_) if calls_of(top(self.seen.items(), most)) != calls => return false,
@@ -101,7 +101,7 @@ impl Sampler {
             if !self.fetch_frames(thread) {
                 return None;
             }
-            let shown = self.walk(thread, false).is_ok() && !self.prefetch.was_late();
+            let shown = self.walk(Moment::At, thread, false).is_ok() && !self.prefetch.was_late();
             if shown && self.seen.items().last().map(|seen| seen.code) != Some(address) {
                 return None;
             }

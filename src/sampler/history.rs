@@ -1,5 +1,5 @@
-//! How looks at running threads fared lately, and what follows from that: whether threads are stopped, whether a
-//! second moment is worth its price, and how many looks have to agree before a new call is believed.
+//! How looks at running threads fared lately, and what follows from that: whether threads are stopped, and how many
+//! looks have to agree before a new call is believed.
 
 use super::bias::Bias;
 use crate::cli::Mode;
@@ -29,7 +29,7 @@ pub enum Plan {
 pub struct History {
     always: bool,
     stopping: bool,
-    /// Share of samples at whose first moment something changed, of [`ALL`], the older ones forgotten.
+    /// Share of samples in whose first look something changed, of [`ALL`], the older ones forgotten.
     restless: u32,
     /// What follows from those that show another function instead.
     bias: Bias,
@@ -40,8 +40,6 @@ pub struct History {
     torn: u32,
     /// The highest that share was lately: a thread that has to wait for a processor seems slow, for a while.
     peak: u32,
-    /// Whether `torn` is high.
-    moves: bool,
     /// How many looks `torn` and `peak` are of; counted up to [`ACQUAINTED`].
     looks: u32,
     /// How many samples `strange` is of, counted up to [`FIRST_SAMPLES`], and `restless`, up to [`WEIGHT`].
@@ -52,10 +50,8 @@ pub struct History {
 
 /// Every look. So large that the share falls to next to nothing although its parts are rounded.
 pub(super) const ALL: u32 = 1 << 24;
-/// A bias of more than this, and not by chance, and threads are stopped: 2 %.
-const BIASED: u32 = ALL / 100 * 2;
-/// Less, and they no longer are: 1.5 %.
-const FAIR: u32 = BIASED / 4 * 3;
+/// A bias of more than this, and not by chance, and threads are stopped; of less, and they no longer are: 1 %.
+const BIASED: u32 = ALL / 100;
 /// The same for `restless`, since where only callers change no bias is seen: 16 % and 12 %.
 const TOO_RESTLESS: u32 = ALL / 100 * 16;
 const CALM: u32 = ALL / 100 * 12;
@@ -88,7 +84,6 @@ impl History {
             bias: Bias::new(),
             strange: 0,
             torn: 0,
-            moves: false,
             peak: 0,
             samples: 0,
             moments: 0,
@@ -114,15 +109,9 @@ impl History {
         self.stopping
     }
 
-    /// Whether it moves so often that a second moment is worth its price.
-    pub fn moves(&self) -> bool {
-        self.moves
-    }
-
-    /// Notes a look: whether something changed around its first moment.
+    /// Notes a look: whether something changed around its moment.
     pub fn note_moment(&mut self, torn: bool) {
         self.torn = follow(self.torn, torn, QUICK_WEIGHT);
-        self.moves = self.torn > if self.moves { ALL / 128 } else { ALL / 40 };
         self.peak = self.torn.max(self.peak - self.peak / PEAK_WEIGHT);
         self.looks = (self.looks + 1).min(ACQUAINTED);
     }
@@ -149,12 +138,16 @@ impl History {
         if self.looks < ACQUAINTED { ONE_SHOT } else { CONFIRMING_ROOT }
     }
 
-    /// Notes a sample, or a look to get acquainted: whether something changed at the first moment of its first look, and
-    /// which function seemed to run then and which it shows instead.
-    pub fn note_moved(&mut self, restless: bool, replaced: Option<[Addr; 2]>) {
-        self.moments = (self.moments + 1).min(WEIGHT);
-        self.restless = follow(self.restless, restless, self.moments.max(FIRST_WEIGHT)).min(2 * TOO_RESTLESS);
-        self.bias.note(replaced);
+    /// Notes a sample, or a look to get acquainted: whether something changed around the moment of its first look, and
+    /// which function seemed to run then and which is shown; none: that is not to be judged.
+    pub fn note_moved(&mut self, restless: bool, functions: Option<[Addr; 2]>) {
+        // A probe stands for the samples since the last one, too.
+        for _ in 0..if self.stopping { PROBE_EVERY } else { 1 } {
+            self.moments = (self.moments + 1).min(WEIGHT);
+            self.restless =
+                follow(self.restless, restless, self.moments.max(FIRST_WEIGHT)).min(2 * TOO_RESTLESS);
+            self.bias.note(functions.map(|functions| (restless, functions)));
+        }
         self.decide();
     }
 
@@ -172,7 +165,7 @@ impl History {
         let bias = self.bias.largest();
         if self.bias.exceeds(BIASED) || self.restless > TOO_RESTLESS || self.strange > TOO_STRANGE {
             self.stopping = true;
-        } else if bias < FAIR && self.restless < CALM && self.strange < FAMILIAR {
+        } else if bias < BIASED && self.restless < CALM && self.strange < FAMILIAR {
             self.stopping = false;
         }
     }

@@ -29,7 +29,7 @@ impl Sampler {
         let thread = self.thread(index).filter(|_| self.choice.by_thread).copied()?;
         let fields = &self.interpreter.layout.thread;
         let field = fields.native.filter(|_| thread.in_main || fields.native_is_own).unwrap_or(fields.ident);
-        self.prefetch.enter(thread.state, Moment::First);
+        self.prefetch.enter(thread.state, Moment::At);
         let id = self.prefetch.with(Sight::Once).load(thread.state, field).ok();
         let is_it = |lane: &&Lane| lane.state == thread.state && id.is_none_or(|id| lane.id == id);
         if let Some(lane) = self.lanes.items().iter().find(is_it) {

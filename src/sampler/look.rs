@@ -38,8 +38,11 @@ impl Sampler {
     /// One look at `thread` in what was fetched. `stopped`: nothing of it can move.
     pub(super) fn look(&mut self, profile: &mut Profile, thread: Thread, stopped: bool) -> Look {
         self.strange = false;
-        let end = match self.walk(thread, stopped) {
+        let end = match self.walk(Moment::At, thread, stopped) {
             Ok(end) => end,
+            Err(Miss::Moved) if !stopped && thread.running && self.is_familiar(profile, thread) => {
+                return Look::Proven;
+            }
             Err(Miss::Moved) => return Look::Moved,
             Err(_) => return Look::Unproven,
         };
@@ -47,12 +50,42 @@ impl Sampler {
         let read = self.codes.read_so_far();
         let look = self.resolve(profile, thread).unwrap_or(Look::Unproven);
         self.strange = look == Look::New || self.codes.read_so_far() != read;
-        if stopped || !self.prefetch.was_late() { look } else { Look::Unproven }
+        match look {
+            Look::Proven if self.prefetch.was_disordered() && self.is_in(profile) => look,
+            _ if stopped || !self.prefetch.was_late() => look,
+            _ => Look::Unproven,
+        }
     }
 
-    /// The frames of `thread` in what was fetched, into `seen`, as of the first moment at which it can be said what they are.
-    pub(super) fn walk(&mut self, thread: Thread, stopped: bool) -> Result<End, Miss> {
-        self.torn = false;
+    /// Whether the stack in which `thread` seems to be just after a moment at which it moved, or just before, is one of those
+    /// that are in the profile: then it is taken for that. A mixture of two stacks is none of them; and to show what the
+    /// thread is in later instead would show too little of what lives for a short time.
+    fn is_familiar(&mut self, profile: &mut Profile, thread: Thread) -> bool {
+        let frozen = self.prefetch.freeze(true);
+        let familiar = [Moment::After, Moment::Before].iter().any(|&moment| {
+            let walk = self.walk(moment, thread, false);
+            if self.seemed == Addr(0) {
+                self.seemed = self.seen.get(0).map_or(Addr(0), |seen| seen.code);
+            }
+            self.cut = walk == Ok(End::Cut);
+            walk.is_ok()
+                && !self.seen.is_empty()
+                && self.resolve(profile, thread) == Ok(Look::Proven)
+                && !self.prefetch.was_late()
+                && self.is_in(profile)
+        });
+        self.prefetch.freeze(frozen);
+        familiar
+    }
+
+    /// Whether the last stack, that of the thread that is looked at, is in the profile.
+    fn is_in(&mut self, profile: &mut Profile) -> bool {
+        let roots = self.roots(profile, self.threads.len().wrapping_sub(self.left));
+        profile.has(roots.chain(self.frames()))
+    }
+
+    /// The frames of `thread` in what was fetched, into `seen`.
+    pub(super) fn walk(&mut self, moment: Moment, thread: Thread, stopped: bool) -> Result<End, Miss> {
         let runners = if thread.running { Runners::Unknown } else { self.runners() };
         let moves = match runners {
             Runners::Unknown => true,
@@ -60,26 +93,14 @@ impl Sampler {
             Runners::Any => false,
             Runners::These(states) => states.contains(&thread.state),
         };
+        self.prefetch.enter(thread.state, moment);
         let layout = &self.interpreter.layout;
-        let mut walk = Err(Miss::Moved);
-        for moment in [Moment::First, Moment::Second] {
-            self.prefetch.enter(thread.state, moment);
-            walk = frames::walk(&self.prefetch, layout, (thread.state, moves), &mut self.seen);
-            if moment == Moment::First {
-                self.torn = walk == Err(Miss::Moved);
-                self.seemed = match self.seen.get(0) {
-                    Some(seen) => seen.code,
-                    None if self.torn => {
-                        frames::seeming(&self.prefetch, layout, thread.state).unwrap_or_default()
-                    }
-                    None => Addr(0),
-                };
-                if thread.running && !stopped {
-                    self.history.note_moment(self.torn);
-                }
-            }
-            if walk != Err(Miss::Moved) {
-                break;
+        let walk = frames::walk(&self.prefetch, layout, (thread.state, moves), &mut self.seen);
+        if moment == Moment::At {
+            self.torn = walk == Err(Miss::Moved);
+            self.seemed = self.seen.get(0).map_or(Addr(0), |seen| seen.code);
+            if thread.running && !stopped {
+                self.history.note_moment(self.torn);
             }
         }
         walk

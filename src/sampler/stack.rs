@@ -32,11 +32,14 @@ impl Sampler {
                     && self.fetch(thread)
                 {
                     let mut look = self.look(profile, thread, false);
-                    let first = (self.torn, self.seemed);
+                    let torn = self.torn;
                     if look == Look::Moved && self.fetch(thread) {
                         look = self.look(profile, thread, false);
                     }
-                    self.note_moved(thread, Some(first).filter(|_| look == Look::Proven));
+                    // What a look seems to show is not familiar yet, so it would be no bias that is there later.
+                    if look == Look::Proven {
+                        self.history.note_moved(torn, None);
+                    }
                 }
             }
         }
@@ -75,7 +78,6 @@ impl Sampler {
             }
             if thread.running {
                 self.history.note_strange(strange && (moved || plan == Plan::Probe && !proven));
-                self.prefetch.set_second(self.history.moves());
             }
             // Time in calls that cannot be believed must not be shown as time in those that are known.
             let replaced = moved && strange && self.history.is_stopping();
@@ -96,7 +98,7 @@ impl Sampler {
     pub(super) fn note_moved(&mut self, thread: Thread, first: Option<(bool, Addr)>) {
         if let Some((torn, seemed)) = first.filter(|_| thread.running) {
             let shown = self.path.items().last().map_or(Addr(0), |step| step.seen.code);
-            self.history.note_moved(torn, Some([seemed, shown]).filter(|_| seemed != shown));
+            self.history.note_moved(torn, Some([seemed, shown]));
         }
     }
 }

@@ -173,14 +173,14 @@ impl Sampler {
 
     /// `threading.get_ident()` of a thread, if that can be read.
     pub fn ident(&self, thread: Thread) -> Option<u64> {
-        self.prefetch.enter(thread.state, Moment::First);
+        self.prefetch.enter(thread.state, Moment::At);
         self.prefetch.with(Sight::Once).load(thread.state, self.interpreter.layout.thread.ident).ok()
     }
 
     /// The kernel's id of a thread.
     pub fn native_id(&self, thread: Thread) -> Option<Pid> {
         let fields = &self.interpreter.layout.thread;
-        self.prefetch.enter(thread.state, Moment::First);
+        self.prefetch.enter(thread.state, Moment::At);
         let memory = self.prefetch.with(Sight::Once);
         // Before 3.13 a sub-interpreter's thread state has the id of the thread that made it.
         let field = fields.native.filter(|_| thread.in_main || fields.native_is_own);

@@ -278,7 +278,7 @@ fn a_gil_that_is_handed_over_is_noticed() {
     let runners = || {
         prefetch.next_sample();
         assert!(prefetch.fetch(None, false));
-        prefetch.enter(Addr(0x1234), Moment::First);
+        prefetch.enter(Addr(0x1234), Moment::At);
         assert!(prefetch.with(Sight::Once).word::<u64>(Addr(0x9_0000)).is_ok());
         turns.runners(&prefetch).unwrap().map(|runners| runners.map(|state| state.0))
     };

@@ -1,9 +1,9 @@
 use super::*;
 use crate::testing::Random;
 
-/// Something else is shown than seemed to run.
+/// Something else is shown than seemed to run, where it moved.
 fn replaced(moved: bool) -> Option<[Addr; 2]> {
-    moved.then_some([Addr(1), Addr(2)])
+    Some([Addr(if moved { 1 } else { 2 }), Addr(2)])
 }
 
 /// So many samples of a thread of whose looks `moved` in 10,000 fail: the share of stops, and of looks that are
@@ -29,7 +29,7 @@ fn threads_are_stopped_while_looks_at_them_often_fail() {
         let mut history = History::new(Mode::Default);
         // Ordinary programs are hardly ever stopped, those that make very short calls nearly always.
         assert_eq!(run(&mut history, &mut random, 20_000, 0), (0.0, 0.0));
-        assert!(run(&mut history, &mut random, 20_000, 50).0 < 0.01);
+        assert!(run(&mut history, &mut random, 20_000, 25).0 < 0.01);
         let (stops, probes) = run(&mut history, &mut random, 20_000, 2000);
         assert!(stops > 0.98, "{stops}");
         assert!((0.48..0.5).contains(&probes), "{probes}");
@@ -62,7 +62,7 @@ fn a_fast_target_is_known_for_one_within_some_hundred_samples() {
 
 #[test]
 fn between_the_thresholds_all_stays_as_it_was() {
-    let between = (u64::from(BIASED) + u64::from(FAIR)) * 10_000 / 2 / u64::from(ALL);
+    let between = u64::from(BIASED) * 6_250 / u64::from(ALL); // what is replaced and moves counts twice
     let mut random = Random(2);
     let mut history = History::new(Mode::Default);
     let (mut stopping, mut switches) = (false, 0);
@@ -98,14 +98,6 @@ fn the_share_stays_in_its_range_and_falls_to_nothing() {
     assert!(history.stopping);
     (0..8000).for_each(|_| history.note_moved(false, None));
     assert!(!history.stopping);
-    // One failure does not make a second moment, two do, and they are forgotten.
-    assert!(!history.moves());
-    history.note_moment(true);
-    assert!(!history.moves());
-    history.note_moment(true);
-    assert!(history.moves());
-    (0..2000).for_each(|_| history.note_moment(false));
-    assert!(!history.moves());
 }
 
 #[test]
