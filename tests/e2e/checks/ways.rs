@@ -22,14 +22,12 @@ const WAYS: [(&str, &str); 4] = [
 /// The closest to nothing that is left.
 const PEEK: &str = "readv=38,mem,kcmp=kill";
 
-/// The same for a few threads, so that it takes little time with every interpreter.
-const QUICK: [(&str, &str); 6] = [
-    ("readv=1", "through /proc/PID/mem"),
-    ("readv=38", "through /proc/PID/mem"),
-    ("readv=kill", "through /proc/PID/mem"),
-    ("readv=1,mem", "by PTRACE_PEEKDATA"),
-    ("readv=38,mem", "by PTRACE_PEEKDATA"),
-    ("readv=kill,mem", "by PTRACE_PEEKDATA"),
+/// The same for a few threads, so that it takes little time with every interpreter: in what way the best one is closed makes
+/// no difference to that, so each has one of three, and the next another.
+const QUICK: [[(&str, &str); 2]; 3] = [
+    [("readv=1", "through /proc/PID/mem"), ("readv=1,mem", "by PTRACE_PEEKDATA")],
+    [("readv=38", "through /proc/PID/mem"), ("readv=38,mem", "by PTRACE_PEEKDATA")],
+    [("readv=kill", "through /proc/PID/mem"), ("readv=kill,mem", "by PTRACE_PEEKDATA")],
 ];
 
 /// Where the system's own Python is.
@@ -45,7 +43,10 @@ pub fn quick(setting: &Setting, score: &mut Score) -> Checked {
     let truth = Truth::parse(&target.told()?)?;
     ensure(truth.threads.len() > FEW_CASES.len(), || format!("{} threads", truth.threads.len()))?;
     score.enter("each way: process_vm_readv", by_way(setting, &target, &truth, "by process_vm_readv"));
-    for (closed, way) in QUICK {
+    let path = setting.python.path.as_os_str().as_encoded_bytes();
+    let mine = path.iter().map(|&byte| usize::from(byte)).sum::<usize>() % QUICK.len();
+    let all = QUICK.iter().enumerate().filter(|(number, _)| setting.full || *number == mine);
+    for &(closed, way) in all.flat_map(|(_, ways)| ways) {
         let profiler = confined(setting.profiler, closed)?;
         let setting = Setting { profiler: &profiler, ..*setting };
         let check = || by_way(&setting, &target, &truth, way);

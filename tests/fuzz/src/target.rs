@@ -170,11 +170,10 @@ fn sample(input: &[u8], layout: &Layout) {
         let which = if round % 3 == 0 { Which::Running } else { Which::All };
         let _ = threads::list(&prefetch, layout, &roots, which, &mut list);
         for &thread in list.items() {
-            for moment in [Moment::First, Moment::Second] {
+            let ways = [(Moment::At, true), (Moment::After, true), (Moment::Before, true), (Moment::At, false)];
+            for (moment, moves) in ways {
                 prefetch.enter(thread.state, moment);
-                if frames::walk(&prefetch, layout, (thread.state, moment == Moment::First), &mut seen)
-                    .is_err()
-                {
+                if frames::walk(&prefetch, layout, (thread.state, moves), &mut seen).is_err() {
                     continue;
                 }
                 let context = Context { generation: None, believe: round > 3, lines: true };
