@@ -170,7 +170,8 @@ fn sample(input: &[u8], layout: &Layout) {
         let which = if round % 3 == 0 { Which::Running } else { Which::All };
         let _ = threads::list(&prefetch, layout, &roots, which, &mut list);
         for &thread in list.items() {
-            let ways = [(Moment::At, true), (Moment::After, true), (Moment::Before, true), (Moment::At, false)];
+            let ways =
+                [(Moment::At, true), (Moment::After, true), (Moment::Before, true), (Moment::At, false)];
             for (moment, moves) in ways {
                 prefetch.enter(thread.state, moment);
                 if frames::walk(&prefetch, layout, (thread.state, moves), &mut seen).is_err() {
