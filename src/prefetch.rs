@@ -14,7 +14,7 @@
 //!
 //! Ranges are copied in this order. What has the same bytes in the copies before and after the moment held still at it;
 //! so the stack that begins at the frame pointer read at the moment is the stack of that moment. Either copy alone shows
-//! a stack that may be a mixture, and is one that is right where the thread moved but once ([`Moment`]).
+//! a stack that may be a mixture; where the thread moved but once, one of the two is right ([`Moment`]).
 //!
 //! A deep frame on a page of frames that must hold still is compared like those. Names and lines stand aside, and are there in
 //! the sample in which they are learned. Proofs are left out of most samples: what is known is believed until they are

@@ -104,8 +104,9 @@ pub struct Sampler {
     fetched: Option<Addr>,
     /// Where there are several processes: what stands below all stacks of this one.
     root: Option<Frame>,
-    /// The last `pthread_t` that the kernel's thread id was looked up for.
+    /// The last `pthread_t` that the kernel's thread id was looked up for, and until when that need not be checked.
     native: Option<(u64, Pid)>,
+    checked: clock::Nanos,
     /// The interpreter, if there is but one.
     only: Option<Only>,
     /// The threads that can have run while the last fetch read, where that was asked for.
@@ -199,6 +200,7 @@ impl Sampler {
             unseen: 0,
             steady: Steady::new(),
             native: None,
+            checked: 0,
             tids: Tids::new(pid),
             fruitless: 0,
             patience: FRUITLESS,

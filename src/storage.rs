@@ -22,7 +22,7 @@ const DEPTH: usize = 1 << 14;
 const ROOTS: usize = 3;
 /// Threads of one sample.
 const THREADS: usize = 1 << 14;
-/// Pages of which one sample can read something, each up to three times; and how many it can read whole.
+/// Pages of which one sample can read something, each up to twice; and how many it can read whole.
 const PAGES: usize = 1 << 14;
 const WHOLE_PAGES: usize = 1 << 13;
 /// Images of a process.
@@ -128,7 +128,7 @@ impl Storage {
         let arena = &mut self.arena;
         let storage = prefetch::Storage {
             pages: arena.region(PAGES),
-            spans: arena.region(3 * PAGES),
+            spans: arena.region(2 * PAGES),
             buffer: arena.region(WHOLE_PAGES * prefetch::PAGE as usize),
         };
         Prefetch::new(remote, storage, room)

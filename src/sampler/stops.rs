@@ -20,6 +20,10 @@ const LATE_PAUSE: clock::Nanos = 200_000;
 /// Stops of one sample that may give no stack: 1 in 60 does on 3.12 where generators call each other.
 const STOPS: u32 = 8;
 
+/// For so long the number of a thread need not be checked, in ns: to be given to another process, all numbers would have to be
+/// used up meanwhile, 32,768 at least.
+const CHECKED: clock::Nanos = 20_000_000;
+
 /// What was there before a stop in a system call is not to be unproven more often than this, of [`ALL`].
 const UNSEEN: u32 = ALL / 5;
 
@@ -52,7 +56,7 @@ impl Sampler {
         thread: Thread,
         mut seen: Option<bool>,
     ) -> bool {
-        let Some(tid) = self.native_id(thread) else { return false };
+        let Some(mut tid) = self.native_id(thread) else { return false };
         self.note_native(thread, tid);
         if let Some(result) = self.look_as_it_is(profile, thread, tid, &mut seen) {
             return result;
@@ -65,7 +69,14 @@ impl Sampler {
             match self.stopper.stop(tid) {
                 // It cannot be stopped now. Word by word, a look that may be in vain is too much to read.
                 None if self.remote().peek().is_some() => return false,
-                None => return self.look_again(profile, thread, false),
+                None => {
+                    // It has ended, and what has its pthread_t now is another one?
+                    self.checked = 0;
+                    match self.native_id(thread).filter(|now| *now != tid) {
+                        Some(now) => tid = now,
+                        None => return self.look_again(profile, thread, false),
+                    }
+                }
                 Some(Still::Stopped(stopped)) => {
                     profile.counts.stopped += 1;
                     self.called = stopped.in_call().then_some(tid);
@@ -160,7 +171,12 @@ impl Sampler {
         let fields = &self.interpreter.layout.thread;
         if fields.native.is_none() {
             let pthread = self.prefetch.with(Sight::Once).load(thread.state, fields.ident);
-            self.native = pthread.ok().map(|pthread| (pthread, tid));
+            let native = pthread.ok().map(|pthread| (pthread, tid));
+            let now = clock::now();
+            if now >= self.checked || native != self.native {
+                self.checked = now + CHECKED;
+            }
+            self.native = native;
         }
     }
 
@@ -191,8 +207,8 @@ impl Sampler {
         let pthread = self.ident(thread)?;
         let known = self.native.filter(|(known, _)| *known == pthread).map(|(_, tid)| tid);
         // It may have ended, and the next thread of the process have its pthread_t, and some other process its number.
-        let known =
-            known.filter(|tid| target::is_thread(self.pid, tid.as_raw_nonzero().get() as u32).is_some());
+        let is_thread = |tid: Pid| target::is_thread(self.pid, tid.as_raw_nonzero().get() as u32).is_some();
+        let known = known.filter(|&tid| clock::now() < self.checked || is_thread(tid));
         known.or_else(|| self.tids.find(&target::native_ids(self.remote(), pthread)))
     }
 }
