@@ -11,6 +11,9 @@ const TOGETHER: usize = 32;
 impl<M: Gather> Prefetch<M> {
     /// Plans to read the byte at `at` with `sight`, `Proof` or `Aside`.
     pub fn want(&self, sight: Sight, at: Addr) {
+        if self.is_glimpse() {
+            return; // it may be no address
+        }
         let (number, offset) = (at.0 / PAGE, (at.0 % PAGE) as usize);
         let plan = &mut self.state.borrow_mut().plan;
         let found = plan.find(plan::PROOFS, sight.part(), number, 0);
@@ -89,6 +92,9 @@ impl<M: Gather> Prefetch<M> {
         };
         let depth = if among_still.is_some() { sight.depth().max(STILL_FRAMES as u8) } else { sight.depth() };
         let found = among_still.or_else(|| state.plan.find(group, sight.part(), number, state.hint));
+        if found.is_none() && self.is_glimpse() {
+            return Err(Miss::Fault); // what a mixture of stacks leads to is not to be planned, nor to be read
+        }
         if let Some(index) = found.or_else(|| state.plan.add(group, sight.part(), number)) {
             state.hint = index;
             if state.plan.touch(index, bytes, depth) && (group != plan::PROOFS || state.has(index)) {

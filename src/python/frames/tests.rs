@@ -114,7 +114,8 @@ fn a_shallow_look_is_of_the_innermost_frames_and_reads_no_others() {
 /// Another function is called in the place of the innermost frame while it is read.
 #[test]
 fn what_a_torn_look_shows_is_what_is_there_before_and_after_the_moment() {
-    for (name, layout) in kinds() {
+    // Copies of the bytecode are found by way of the code object, which nobody has looked at yet.
+    for (name, layout) in kinds().into_iter().filter(|(_, layout)| !layout.frame.has_copies()) {
         let stack = stack(4, 1);
         let (before, after) = (stack[3], link(stack[3].at, CODE + 0x9000, 0));
         let target = Target::new();
