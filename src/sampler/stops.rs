@@ -21,7 +21,7 @@ const LATE_PAUSE: clock::Nanos = 200_000;
 const STOPS: u32 = 8;
 
 /// For so long the number of a thread need not be checked, in ns: to be given to another process, all numbers would have to be
-/// used up meanwhile, 32,768 at least.
+/// used up meanwhile, 32,768 unless somebody made them fewer (`kernel.pid_max`, proc(5)).
 const CHECKED: clock::Nanos = 20_000_000;
 
 /// What was there before a stop in a system call is not to be unproven more often than this, of [`ALL`].
@@ -69,14 +69,13 @@ impl Sampler {
             match self.stopper.stop(tid) {
                 // It cannot be stopped now. Word by word, a look that may be in vain is too much to read.
                 None if self.remote().peek().is_some() => return false,
-                None => {
-                    // It has ended, and what has its pthread_t now is another one?
-                    self.checked = 0;
-                    match self.native_id(thread).filter(|now| *now != tid) {
-                        Some(now) => tid = now,
-                        None => return self.look_again(profile, thread, false),
+                None => match self.native_anew(thread, tid) {
+                    Some(now) => {
+                        tid = now;
+                        continue;
                     }
-                }
+                    None => return self.look_again(profile, thread, false),
+                },
                 Some(Still::Stopped(stopped)) => {
                     profile.counts.stopped += 1;
                     self.called = stopped.in_call().then_some(tid);
@@ -178,6 +177,14 @@ impl Sampler {
             }
             self.native = native;
         }
+    }
+
+    /// The kernel's id of `thread`, where it no longer is `tid`: that has ended, and another one has its `pthread_t`.
+    fn native_anew(&mut self, thread: Thread, tid: Pid) -> Option<Pid> {
+        self.checked = 0;
+        let now = self.native_id(thread).filter(|now| *now != tid)?;
+        self.note_native(thread, now);
+        Some(now)
     }
 
     /// Whether thread `tid` waits for the GIL by which all threads take turns. Not known before 3.7.
