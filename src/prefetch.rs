@@ -197,9 +197,14 @@ impl<M: Gather> Prefetch<M> {
         self.late.set(late);
     }
 
-    /// What was not fetched is not there, instead of being read late. Whether that was so before.
-    pub fn freeze(&self, frozen: bool) -> bool {
-        self.frozen.replace(frozen)
+    /// What was not fetched is not there, instead of being read late.
+    pub fn freeze(&self, frozen: bool) {
+        self.frozen.set(frozen);
+    }
+
+    /// Whether what was not fetched is not there. What a mixture leads to may be no address.
+    fn is_frozen(&self) -> bool {
+        self.frozen.get() || self.is_glimpse()
     }
 
     /// Memory as seen with `sight`.

@@ -26,7 +26,7 @@ impl<M: Gather> Prefetch<M> {
     /// for. What does not fit or cannot be read is left to that.
     #[cold]
     pub fn read_wanted(&self) {
-        if self.frozen.get() {
+        if self.is_frozen() {
             return;
         }
         let state = &mut *self.state.borrow_mut();
@@ -107,7 +107,7 @@ impl<M: Gather> Prefetch<M> {
                 state.plan.set_late(index, at);
                 return Ok(Some(index));
             }
-            if self.frozen.get() {
+            if self.is_frozen() {
                 return Err(Miss::Fault);
             }
             let end = state.used + PAGE as usize;

@@ -61,7 +61,6 @@ impl Sampler {
     /// that are in the profile: then it is taken for that. A mixture of two stacks is none of them; and to show what the
     /// thread is in later instead would show too little of what lives for a short time.
     fn is_familiar(&mut self, profile: &mut Profile, thread: Thread) -> bool {
-        let frozen = self.prefetch.freeze(true);
         let familiar = [Moment::After, Moment::Before].iter().any(|&moment| {
             let walk = self.walk(moment, thread, false);
             if self.seemed == Addr(0) {
@@ -74,7 +73,7 @@ impl Sampler {
                 && !self.prefetch.was_late()
                 && self.is_in(profile)
         });
-        self.prefetch.freeze(frozen);
+        self.prefetch.enter(thread.state, Moment::At); // what is read from here on is no mixture
         familiar
     }
 
