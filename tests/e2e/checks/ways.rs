@@ -23,7 +23,7 @@ const WAYS: [(&str, &str); 4] = [
 const PEEK: &str = "readv=38,mem,kcmp=kill";
 
 /// The same for a few threads, so that it takes little time with every interpreter: in what way the best one is closed makes
-/// no difference to that, so each has one of three, and the next another.
+/// no difference to that, so each has one of three, by its path.
 const QUICK: [[(&str, &str); 2]; 3] = [
     [("readv=1", "through /proc/PID/mem"), ("readv=1,mem", "by PTRACE_PEEKDATA")],
     [("readv=38", "through /proc/PID/mem"), ("readv=38,mem", "by PTRACE_PEEKDATA")],
