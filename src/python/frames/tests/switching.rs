@@ -125,11 +125,18 @@ impl Case {
         if found == Err(Miss::Moved) && switches.len() == 1 && !walker.was_late() && !is_deep {
             let seems = |moment: Moment| {
                 walker.prefetch.enter(Addr(THREAD), moment);
-                walker.walk() == Ok(End::Whole) && self.is_true(walker.frames.items())
+                match walker.walk() {
+                    Ok(End::Whole) => Ok(self.is_true(walker.frames.items())),
+                    Ok(End::Cut) | Err(Miss::Moved) => Ok(false),
+                    Err(other) => Err(other),
+                }
             };
-            let right = [Moment::Before, Moment::After].map(seems);
-            tally.unseen += u32::from(!right.contains(&true));
-            tally.glimpsed += u32::from(right.contains(&true));
+            match [Moment::Before, Moment::After].map(seems) {
+                [Ok(true), _] | [_, Ok(true)] => tally.glimpsed += 1,
+                // Copies of the bytecode are found by way of the code object: one that nobody has looked at yet.
+                [Err(Miss::Fault), _] | [_, Err(Miss::Fault)] if walker.layout.frame.has_copies() => {}
+                _ => tally.unseen += 1,
+            }
         }
         match found {
             _ if walker.was_late() => tally.late += 1,
@@ -235,7 +242,7 @@ fn stacks_are_never_mixed_by_a_switch_between_ranges() {
     assert_eq!(tally.mixed, 0, "{tally:?}");
     // And it is seen often enough for that to mean something.
     assert!(tally.right > tally.looks() / 3, "{tally:?}");
-    assert!(tally.unseen == 0 && tally.glimpsed > 0, "{tally:?}");
+    assert!(tally.unseen == 0 && tally.glimpsed > tally.refused / 2, "{tally:?}");
 }
 
 /// The same for two switches.
