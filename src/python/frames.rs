@@ -137,6 +137,10 @@ fn read_frame<M: Gather>(
     let innermost = sight == Sight::Still(0);
     let [previous, code, position, owner, copy] = prefetch.words(sight, frame, &head.0, innermost)?;
     let previous = Word::from_raw(previous);
+    // An object where a frame was: behind the count is its type there, and the type of all types is its own.
+    if previous == Some(frame) {
+        return Err(Miss::Moved);
+    }
     if fields.owner.is_some_and(|is| owner >= is.shim.into()) {
         return Ok(Step { seen: None, previous });
     }

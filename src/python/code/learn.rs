@@ -41,9 +41,10 @@ impl Codes {
                 for field in [layout.code.file_name, layout.code.name, layout.code.line_table] {
                     if !pointed_to {
                         prefetch.want(Sight::Proof, field.of(seen.code));
-                    } else if let Ok(object) = memory.load(seen.code, field) {
-                        prefetch.want(Sight::Aside, object.plus(HEAD));
+                        continue;
                     }
+                    let Ok(object) = memory.load(seen.code, field) else { return }; // it is none
+                    prefetch.want(Sight::Aside, object.plus(HEAD));
                 }
             }
             prefetch.read_wanted();

@@ -656,3 +656,17 @@ fn a_layout_that_cannot_be_does_no_harm() {
         let _ = world.locate(0, 4);
     }
 }
+
+#[test]
+fn of_a_stack_of_what_is_no_code_object_only_the_first_is_read() {
+    for (_, layout) in layouts() {
+        let target = Target::new();
+        let mut world = World::new(&target, layout);
+        let stack: Vec<_> =
+            (0..1000).map(|n| Seen { code: Addr(0x7777_0000_0000 + 0x1000 * n), position: 0 }).collect();
+        world.fetch();
+        let reads = target.reads();
+        assert!(world.locate_in(&stack, 999).is_err());
+        assert!(target.reads() - reads < 10, "{}", target.reads() - reads);
+    }
+}
