@@ -1,11 +1,10 @@
-//! Where threads are always stopped, one that has held the GIL for long without being met in a system call is stopped before
+//! Where threads are stopped, one that has held the GIL for long without being met in a system call is stopped before
 //! anything is read, so that one read finds out that it still holds it and gets its stack.
 //!
 //! A stop comes some microseconds after it is asked for, and what a thread calls in that time is where it stops; only a
 //! read before that would show where it was. Who makes many system calls is met in one before it is taken for steady.
 
 use super::Sampler;
-use crate::cli::Mode;
 use crate::profile::Profile;
 use crate::python::threads::Thread;
 use crate::stopper::Still;
@@ -51,7 +50,7 @@ impl Sampler {
     /// Stops the steady thread, if there is one.
     pub(super) fn stop_ahead(&mut self, profile: &mut Profile) {
         let is_by_word = self.remote().peek().is_some();
-        if !KNOWS_CALLS || self.choice.mode != Mode::Blocking || is_by_word {
+        if !KNOWS_CALLS || !self.history.will_stop() || is_by_word {
             return;
         }
         let Some(tid) = self.steady.next() else { return };

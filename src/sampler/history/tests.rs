@@ -30,9 +30,11 @@ fn threads_are_stopped_while_looks_at_them_often_fail() {
         // Ordinary programs are hardly ever stopped, those that make very short calls nearly always.
         assert_eq!(run(&mut history, &mut random, 20_000, 0), (0.0, 0.0));
         assert!(run(&mut history, &mut random, 20_000, 25).0 < 0.01);
-        let (stops, probes) = run(&mut history, &mut random, 20_000, 2000);
-        assert!(stops > 0.98, "{stops}");
-        assert!((0.48..0.5).contains(&probes), "{probes}");
+        for (moved, often) in [(1000, 0.48..0.51), (3000, 0.06..0.08)] {
+            let (stops, probes) = run(&mut history, &mut random, 20_000, moved);
+            assert!(stops > 0.98, "{moved}: {stops}");
+            assert!(often.contains(&probes), "{moved}: {probes}");
+        }
         // And no longer once that is over.
         let (stops, _) = run(&mut history, &mut random, 20_000, 10);
         assert!((0.01..0.4).contains(&stops), "{stops}");
@@ -73,6 +75,25 @@ fn between_the_thresholds_all_stays_as_it_was() {
     }
     // A mean of some hundred looks swings, but not at every one.
     assert!(switches < 500, "{switches}");
+}
+
+#[test]
+fn it_is_known_before_that_a_thread_will_be_stopped() {
+    let mut history = History::new(Mode::Default);
+    assert!(!history.will_stop());
+    (0..1000).for_each(|_| history.note_moved(true, replaced(true)));
+    let mut plans = [0; 3];
+    for _ in 0..20_000 {
+        let expected = history.will_stop();
+        let plan = history.plan(true);
+        assert_eq!(plan == Plan::Stop, expected);
+        plans[plan as usize] += 1;
+        if plan == Plan::Probe {
+            history.note_moved(plans[2] % 16 == 0, replaced(false));
+        }
+    }
+    assert!(plans[0] > 0 && plans[1] > 0 && plans[2] > 0, "{plans:?}");
+    assert!(History::new(Mode::Blocking).will_stop());
 }
 
 #[test]
