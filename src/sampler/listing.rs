@@ -12,6 +12,8 @@ use crate::target;
 
 /// Threads that are cheaper to read all at once than one by one.
 const MANY: usize = 8;
+/// Threads that may run one after the other and give no stack.
+const NEXT: u32 = 4;
 /// Threads that are cheaper to read at once than one now and the others in a second call.
 const FEW: usize = 3;
 
@@ -50,8 +52,30 @@ impl Sampler {
             late |= index % 16 == 15 && clock::now() > until;
             self.left = self.threads.len() - index;
             let proven = !late && (slow || self.have(thread)) && self.stack_of(profile, thread);
-            visit(self, profile, index, proven);
+            match if proven { Some(true) } else { self.stack_of_next(profile, thread) } {
+                Some(proven) => visit(self, profile, index, proven),
+                None => return, // nobody runs any more
+            }
         }
+    }
+
+    /// Gets the stack of the thread that runs by now, after the only one that did gave none: one that has ended has no stack,
+    /// nor can it be stopped, and the next one may have its thread state. Whether it is proven; none: nobody runs.
+    fn stack_of_next(&mut self, profile: &mut Profile, mut last: Thread) -> Option<bool> {
+        for _ in 0..NEXT {
+            if self.choice.which != Which::Running || self.threads.len() != 1 || self.list().is_err() {
+                break;
+            }
+            let &thread = self.threads.get(0)?;
+            if thread.state == last.state && !self.stopper.may_stop() {
+                break;
+            }
+            if self.stack_of(profile, thread) {
+                return Some(true);
+            }
+            last = thread;
+        }
+        Some(false)
     }
 
     /// Sees to it that `thread` is in what was fetched last, if that was another one alone; with all others, where many are

@@ -158,11 +158,19 @@ fn spawning(setting: &Setting, mode: &str) -> Checked {
     ensure(rows.len() == 3 && rows.iter().all(right), || format!("{counts}: {}", run.describe()))
 }
 
-/// That a thread is about to end when it is to be stopped is no reason to stop nobody any more.
+/// That a thread is about to end when it is to be stopped is no reason to stop nobody any more; and where only who holds the
+/// GIL is asked for, it is the next one then.
 fn short_lived(setting: &Setting) -> Checked {
     let mut target = setting.start_busy("shortlived.py", &[])?;
     let run = setting.profiler.succeed(&format!("--blocking --threads -r 0.0002 -s 2 {}", target.pid()))?;
     ensure(run.output().contains("compute"), || run.describe())?;
+    for mode in ["", "--blocking"] {
+        let folded = setting.profile(&target, &format!("{mode} -s 1"))?;
+        let (all, stacks) = (folded.total(), folded.samples());
+        ensure(stacks >= 20 && folded.failed * 200 <= all, || {
+            format!("{mode}: {all} samples, {stacks} stacks, {} failed", folded.failed)
+        })?;
+    }
     target.undisturbed()
 }
 
