@@ -155,13 +155,14 @@ impl History {
     /// which function seemed to run then and which is shown; none: that is not to be judged.
     pub fn note_moved(&mut self, restless: bool, functions: Option<[Addr; 2]>) {
         // A probe stands for the samples since the last one, too; a seldom one for half of them, or chance would decide.
-        let (alike, part) = match self.stopping {
-            false => (1, 1),
-            true => (PROBE_EVERY, self.probe_every() / PROBE_EVERY),
+        let (alike, each) = match self.probe_every() {
+            _ if !self.stopping => (1, 1),
+            PROBE_EVERY => (PROBE_EVERY, 1),
+            seldom => (PROBE_EVERY, seldom / PROBE_EVERY / 2),
         };
         for _ in 0..alike {
             self.moments = (self.moments + 1).min(WEIGHT);
-            let weight = self.moments.max(FIRST_WEIGHT) / part.div_ceil(2);
+            let weight = self.moments.max(FIRST_WEIGHT) / each;
             self.restless = follow(self.restless, restless, weight).min(2 * TOO_RESTLESS);
             self.bias.note(functions.map(|functions| (restless, functions)));
         }
