@@ -5,6 +5,7 @@
 //! read before that would show where it was. Who makes many system calls is met in one before it is taken for steady.
 
 use super::Sampler;
+use crate::cli::Mode;
 use crate::profile::Profile;
 use crate::python::threads::Thread;
 use crate::stopper::Still;
@@ -14,6 +15,9 @@ use rustix::process::Pid;
 
 /// Stops in a row outside of system calls. Where one stop in a hundred meets a call, 1 row in 13 has none.
 const LONG: u32 = 256;
+/// In the default mode this is for deeper stacks than this. What is read for the first time since the sample before takes some
+/// 10 us longer, which is better not while a thread stands still; but to read a deep stack makes it slower where it returns.
+const DEEP: usize = 32;
 /// After this it may have ended, and another process have its number.
 const RECENT: Nanos = SECOND / 10;
 
@@ -49,11 +53,14 @@ impl Steady {
 impl Sampler {
     /// Stops the steady thread, if there is one.
     pub(super) fn stop_ahead(&mut self, profile: &mut Profile) {
-        let is_by_word = self.remote().peek().is_some();
-        if !KNOWS_CALLS || !self.history.will_stop() || is_by_word {
+        if !KNOWS_CALLS
+            || !self.history.will_stop()
+            || self.choice.mode != Mode::Blocking && self.path.len() <= DEEP
+        {
             return;
         }
-        let Some(tid) = self.steady.next() else { return };
+        // Word by word, one look at what stands still is all there is.
+        let Some(tid) = self.steady.next().filter(|_| self.remote().peek().is_none()) else { return };
         match self.stopper.stop(tid) {
             Some(Still::Stopped(stopped)) => {
                 profile.counts.stopped += 1;
