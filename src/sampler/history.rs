@@ -50,7 +50,7 @@ pub struct History {
 
 /// Every look. So large that the share falls to next to nothing although its parts are rounded.
 pub(super) const ALL: u32 = 1 << 24;
-/// A bias of more than this, and not by chance, and threads are stopped; of less, and they no longer are: 1 %.
+/// A bias of more than this, and not by chance, and threads are stopped; of less, and they no longer are: 1.25 %.
 const BIASED: u32 = ALL / 80;
 /// The same for `restless`, since where only callers change no bias is seen: 16 % and 12 %.
 const TOO_RESTLESS: u32 = ALL / 100 * 16;

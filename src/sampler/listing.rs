@@ -66,7 +66,11 @@ impl Sampler {
             if self.choice.which != Which::Running || self.threads.len() != 1 || self.list().is_err() {
                 break;
             }
-            let &thread = self.threads.get(0)?;
+            let thread = match self.threads.items() {
+                [] => return None,
+                &[thread] => thread,
+                _ => break, // without a GIL: a sample is of all of them
+            };
             if thread.state == last.state && !self.stopper.may_stop() {
                 break;
             }

@@ -43,7 +43,7 @@ impl Codes {
                         prefetch.want(Sight::Proof, field.of(seen.code));
                         continue;
                     }
-                    let Ok(object) = memory.load(seen.code, field) else { return }; // it is none
+                    let Ok(object) = memory.load(seen.code, field) else { return }; // no code object
                     prefetch.want(Sight::Aside, object.plus(HEAD));
                 }
             }
